@@ -1,0 +1,1 @@
+//! The local API between officers' tool and node: its types and its client.

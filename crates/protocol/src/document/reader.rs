@@ -1,0 +1,417 @@
+//! Strict reading of a document's text. Everything is refused that two readers could understand differently: unknown
+//! or repeated keys, other types, text that is not NFC, control and bidirectional characters
+//! (threat B2). Every refusal names line and column.
+
+use std::fmt;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::DocumentType;
+use crate::{limits, time::Timestamp};
+
+/// A place in a text, counted from 1; columns count characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl Position {
+    fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
+        }
+    }
+}
+
+/// Why a text is not the document it should be.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("line {}, column {}: {problem}", at.line, at.column)]
+pub struct DocumentError {
+    /// Where.
+    pub at: Position,
+    /// What.
+    pub problem: Problem,
+}
+
+/// What is wrong with a text at one place.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Problem {
+    /// Not TOML; the parser's words. A repeated key is found here.
+    #[error("{0}")]
+    Syntax(String),
+    /// The first line does not name a document type.
+    #[error("the first line must be `demarche = \"TYPE/1\"`")]
+    NoType,
+    /// A type or version that this program does not know.
+    #[error("a document of type `{0}` is not known here")]
+    UnknownType(String),
+    /// A document of another type than was asked for.
+    #[error("a {found}, where a {wanted} is needed")]
+    WrongType {
+        /// What it is.
+        found: DocumentType,
+        /// What is needed.
+        wanted: DocumentType,
+    },
+    /// A key that this type of document does not have.
+    #[error("unknown key `{0}`")]
+    UnknownKey(String),
+    /// A key that must be there is not.
+    #[error("key `{0}` is missing")]
+    Missing(String),
+    /// The value has another type than the key wants.
+    #[error("`{key}` must be {wanted}, not {found}")]
+    Type {
+        /// The key.
+        key: String,
+        /// What it must be.
+        wanted: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The value has the right type but is not allowed.
+    #[error("`{key}`: {why}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Why not.
+        why: String,
+    },
+    /// A character that may not stand in a signed text.
+    #[error("the character U+{:04X} is not allowed", u32::from(*.0))]
+    Character(char),
+    /// The text is not in Unicode normalisation form C.
+    #[error("the text is not in Unicode normal form C")]
+    NotNfc,
+    /// The whole text is too long.
+    #[error("the text has {0} bytes; at most {max} are allowed", max = limits::DOCUMENT_TEXT)]
+    TooLong(usize),
+}
+
+/// The first character of `text` that may not stand in a document, with its offset in bytes.
+pub fn forbidden_character(text: &str) -> Option<(usize, char)> {
+    text.char_indices().find(|(_, character)| is_forbidden(*character))
+}
+
+fn is_forbidden(character: char) -> bool {
+    let explicit_bidi = matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    explicit_bidi || (character.is_control() && character != '\n' && character != '\t')
+}
+
+/// Offset of the first character at which `text` departs from its normal form C.
+pub fn not_nfc(text: &str) -> Option<usize> {
+    if unicode_normalization::is_nfc(text) {
+        return None;
+    }
+    let same: usize =
+        text.chars().zip(text.nfc()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+    Some(same)
+}
+
+/// The keys and values of one table, taken out one by one; what is left over at [`Fields::finish`] is unknown.
+pub struct Fields<'a> {
+    text: &'a str,
+    path: String,
+    start: usize,
+    entries: Vec<Entry<'a>>,
+}
+
+struct Entry<'a> {
+    key: String,
+    at: usize,
+    value: Spanned<DeValue<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of a document of type `wanted`, its first key already taken.
+    pub fn of(text: &'a str, wanted: DocumentType) -> Result<Self, DocumentError> {
+        let fields = Self::of_any(text)?;
+        if fields.0 == wanted {
+            Ok(fields.1)
+        } else {
+            let problem = Problem::WrongType { found: fields.0, wanted };
+            Err(DocumentError { at: Position { line: 1, column: 1 }, problem })
+        }
+    }
+
+    /// The type and the remaining fields of a document.
+    pub fn of_any(text: &'a str) -> Result<(DocumentType, Self), DocumentError> {
+        let mut fields = Self::of_toml(text)?;
+        let at_start = |problem| DocumentError { at: Position { line: 1, column: 1 }, problem };
+        if !text.starts_with("demarche") {
+            return Err(at_start(Problem::NoType));
+        }
+        let named = fields.string("demarche")?;
+        let kind = DocumentType::of(text).filter(|kind| named == format!("{}/1", kind.name()));
+        let kind = kind.ok_or_else(|| at_start(Problem::UnknownType(named)))?;
+        Ok((kind, fields))
+    }
+
+    /// The fields of any strict TOML text: a document, or a file such as `provisions.toml`.
+    pub fn of_toml(text: &'a str) -> Result<Self, DocumentError> {
+        let error = |offset, problem| DocumentError { at: Position::of(text, offset), problem };
+        if text.len() > limits::DOCUMENT_TEXT {
+            return Err(error(0, Problem::TooLong(text.len())));
+        }
+        if let Some((offset, character)) = forbidden_character(text) {
+            return Err(error(offset, Problem::Character(character)));
+        }
+        if let Some(offset) = not_nfc(text) {
+            return Err(error(offset, Problem::NotNfc));
+        }
+        let table = DeTable::parse(text).map_err(|source| {
+            let offset = source.span().map_or(0, |span| span.start);
+            error(offset, Problem::Syntax(source.message().trim().replace('\n', ", ")))
+        })?;
+        Ok(Self::from_table(text, String::new(), 0, table.into_inner()))
+    }
+
+    fn from_table(text: &'a str, path: String, start: usize, table: DeTable<'a>) -> Self {
+        let mut entries: Vec<Entry<'a>> = table
+            .into_iter()
+            .map(|(key, value)| Entry { at: key.span().start, key: key.into_inner().into_owned(), value })
+            .collect();
+        entries.sort_by_key(|entry| entry.at);
+        Self { text, path, start, entries }
+    }
+
+    fn take(&mut self, key: &str) -> Option<Entry<'a>> {
+        let index = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.remove(index))
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn error(&self, offset: usize, problem: Problem) -> DocumentError {
+        DocumentError { at: Position::of(self.text, offset), problem }
+    }
+
+    /// An error about this table as a whole.
+    pub fn refuse(&self, key: &str, why: impl fmt::Display) -> DocumentError {
+        self.error(self.start, Problem::Value { key: self.path_of(key), why: why.to_string() })
+    }
+
+    fn missing(&self, key: &str) -> DocumentError {
+        self.error(self.start, Problem::Missing(self.path_of(key)))
+    }
+
+    fn wrong_type(&self, key: &str, wanted: &'static str, value: &Spanned<DeValue<'a>>) -> DocumentError {
+        let found = type_name(value.get_ref());
+        self.error(value.span().start, Problem::Type { key: self.path_of(key), wanted, found })
+    }
+
+    fn text_of(&self, key: &str, value: Spanned<DeValue<'a>>) -> Result<String, DocumentError> {
+        let at = value.span().start;
+        let DeValue::String(string) = value.get_ref() else {
+            return Err(self.wrong_type(key, "a string", &value));
+        };
+        // Escapes such as \u202E bring in what the raw text may not hold.
+        if let Some((_, character)) = forbidden_character(string) {
+            return Err(self.error(at, Problem::Character(character)));
+        }
+        if not_nfc(string).is_some() {
+            return Err(self.error(at, Problem::NotNfc));
+        }
+        Ok(string.clone().into_owned())
+    }
+
+    /// A string that may be absent.
+    pub fn optional_string(&mut self, key: &str) -> Result<Option<String>, DocumentError> {
+        self.take(key).map(|entry| self.text_of(key, entry.value)).transpose()
+    }
+
+    /// A string.
+    pub fn string(&mut self, key: &str) -> Result<String, DocumentError> {
+        self.optional_string(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A string that `parse` understands, or absent; its refusal is reported at the value.
+    pub fn optional<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(None) };
+        let at = entry.value.span().start;
+        let text = self.text_of(key, entry.value)?;
+        let refuse = |why: E| self.error(at, Problem::Value { key: self.path_of(key), why: why.to_string() });
+        parse(&text).map(Some).map_err(refuse)
+    }
+
+    /// A string that `parse` understands.
+    pub fn parsed<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, DocumentError> {
+        self.optional(key, parse)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A string of one line, neither empty nor longer than [`limits::LINE`], or absent.
+    pub fn optional_line(&mut self, key: &str) -> Result<Option<String>, DocumentError> {
+        self.optional(key, |text| {
+            if text.trim().is_empty() {
+                Err("must not be empty".to_owned())
+            } else if text.contains('\n') {
+                Err("must be one line".to_owned())
+            } else if text.len() > limits::LINE {
+                Err(format!("has {} bytes; at most {} are allowed", text.len(), limits::LINE))
+            } else {
+                Ok(text.to_owned())
+            }
+        })
+    }
+
+    /// A string of one line.
+    pub fn line(&mut self, key: &str) -> Result<String, DocumentError> {
+        self.optional_line(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A whole number within `1..=max`, or absent.
+    pub fn optional_number(&mut self, key: &str, max: u64) -> Result<Option<u64>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(None) };
+        let at = entry.value.span().start;
+        let DeValue::Integer(integer) = entry.value.get_ref() else {
+            return Err(self.wrong_type(key, "a whole number", &entry.value));
+        };
+        let number =
+            u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| (1..=max).contains(n));
+        let why = format!("must be between 1 and {max}");
+        number.map(Some).ok_or_else(|| self.error(at, Problem::Value { key: self.path_of(key), why }))
+    }
+
+    /// A whole number within `1..=max`.
+    pub fn number(&mut self, key: &str, max: u64) -> Result<u64, DocumentError> {
+        self.optional_number(key, max)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A boolean, or absent.
+    pub fn optional_boolean(&mut self, key: &str) -> Result<Option<bool>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(None) };
+        match entry.value.get_ref() {
+            DeValue::Boolean(value) => Ok(Some(*value)),
+            _ => Err(self.wrong_type(key, "true or false", &entry.value)),
+        }
+    }
+
+    /// A UTC date-time, or absent.
+    pub fn optional_time(&mut self, key: &str) -> Result<Option<Timestamp>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(None) };
+        let span = entry.value.span();
+        if !entry.value.get_ref().is_datetime() {
+            return Err(self.wrong_type(key, "a UTC date-time", &entry.value));
+        }
+        let raw = self.text.get(span.clone()).unwrap_or_default();
+        raw.parse().map(Some).map_err(|why: crate::time::TimestampError| {
+            self.error(span.start, Problem::Value { key: self.path_of(key), why: why.to_string() })
+        })
+    }
+
+    /// A UTC date-time.
+    pub fn time(&mut self, key: &str) -> Result<Timestamp, DocumentError> {
+        self.optional_time(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A list of strings that `parse` understands, at most `max`; absent is empty.
+    pub fn list<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        max: usize,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(Vec::new()) };
+        let at = entry.value.span().start;
+        if !entry.value.get_ref().is_array() {
+            return Err(self.wrong_type(key, "a list of strings", &entry.value));
+        }
+        let DeValue::Array(items) = entry.value.into_inner() else { return Ok(Vec::new()) };
+        let refuse = |at, why: String| self.error(at, Problem::Value { key: self.path_of(key), why });
+        if items.len() > max {
+            return Err(refuse(at, format!("has {} items; at most {max} are allowed", items.len())));
+        }
+        items
+            .into_iter()
+            .map(|item| {
+                let at = item.span().start;
+                let text = self.text_of(key, item)?;
+                parse(&text).map_err(|why| refuse(at, why.to_string()))
+            })
+            .collect()
+    }
+
+    /// A table, or absent.
+    pub fn optional_table(&mut self, key: &str) -> Result<Option<Fields<'a>>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(None) };
+        if !entry.value.get_ref().is_table() {
+            return Err(self.wrong_type(key, "a table", &entry.value));
+        }
+        let DeValue::Table(table) = entry.value.into_inner() else { return Ok(None) };
+        Ok(Some(Self::from_table(self.text, self.path_of(key), entry.at, table)))
+    }
+
+    /// A table.
+    pub fn table(&mut self, key: &str) -> Result<Fields<'a>, DocumentError> {
+        self.optional_table(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// The tables of `[[key]]`, at most `max`; absent is empty.
+    pub fn tables(&mut self, key: &str, max: usize) -> Result<Vec<Fields<'a>>, DocumentError> {
+        let Some(entry) = self.take(key) else { return Ok(Vec::new()) };
+        if !entry.value.get_ref().is_array() {
+            return Err(self.wrong_type(key, "tables, each begun by [[…]]", &entry.value));
+        }
+        let DeValue::Array(items) = entry.value.into_inner() else { return Ok(Vec::new()) };
+        if items.len() > max {
+            let why = format!("stands {} times; at most {max} are allowed", items.len());
+            return Err(self.error(entry.at, Problem::Value { key: self.path_of(key), why }));
+        }
+        items
+            .into_iter()
+            .map(|item| {
+                let start = item.span().start;
+                if !item.get_ref().is_table() {
+                    return Err(self.wrong_type(key, "tables, each begun by [[…]]", &item));
+                }
+                let DeValue::Table(table) = item.into_inner() else { return Err(self.missing(key)) };
+                Ok(Self::from_table(self.text, self.path_of(key), start, table))
+            })
+            .collect()
+    }
+
+    /// The keys still there, in the order of the text.
+    pub fn keys(&self) -> Vec<String> {
+        self.entries.iter().map(|entry| entry.key.clone()).collect()
+    }
+
+    /// Refuses whatever was not taken.
+    pub fn finish(self) -> Result<(), DocumentError> {
+        match self.entries.first() {
+            None => Ok(()),
+            Some(entry) => Err(self.error(entry.at, Problem::UnknownKey(self.path_of(&entry.key)))),
+        }
+    }
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,25 @@
+//! What is said and signed on the line, as pure functions and state machines.
+//!
+//! Nothing here reads a clock, draws randomness or touches a file or socket: time and randomness are
+//! arguments, durability is an answer (`channel::Input::Committed`). So a simulation can replay a run
+//! exactly, and a second implementation can be written from `docs/protocol.md` alone.
+//!
+//! Arrows: `codec`, `document` ← `identity` ← `charter` ← `dispatch` ← `transcript`; `session` uses
+//! `identity` and `codec`; `channel` uses all but `session`, and nothing uses `channel`.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod channel;
+pub mod charter;
+pub mod codec;
+pub mod dispatch;
+pub mod document;
+pub mod hash;
+pub mod identity;
+pub mod labels;
+pub mod limits;
+pub mod session;
+pub mod time;
+pub mod transcript;

@@ -1,0 +1,57 @@
+//! Every bound, with its reason. What exceeds one is refused by name, never cut or dropped in silence.
+
+use std::time::Duration;
+
+/// Longest document text, in bytes. A page of prose is 3 KiB; with an entry it still fits one Noise message.
+pub const DOCUMENT_TEXT: usize = 48 * 1024;
+/// Longest body of a dispatch, in bytes: leaves room in [`DOCUMENT_TEXT`] for every other field.
+pub const BODY: usize = 32 * 1024;
+/// Longest title, name or other one-line text, in bytes.
+pub const LINE: usize = 512;
+/// Longest id of a party or mediator, in bytes: it stands in every serial and file name.
+pub const MEMBER_ID: usize = 32;
+/// Longest provision code, in bytes.
+pub const PROVISION_CODE: usize = 32;
+/// Most parties, and most mediators, of one charter: each costs a log, a session and a `seen` head.
+pub const MEMBERS: usize = 16;
+/// Most provisions of one charter.
+pub const PROVISIONS: usize = 512;
+/// Most root keys of one member.
+pub const ROOTS: usize = 16;
+/// Most signatures on one document: every root of every member of the largest charter.
+pub const SIGNATURES: usize = 2 * MEMBERS * ROOTS;
+/// Most signatures an entry carries. Four eyes need two; roots at most [`ROOTS`], and the node's own.
+pub const ENTRY_SIGNATURES: usize = ROOTS + 1;
+/// Longest encoded entry, in bytes: [`MEMBERS`] heads and [`ENTRY_SIGNATURES`] signatures fit.
+pub const ENTRY: usize = 4 * 1024;
+/// Longest encoded receipt, in bytes.
+pub const RECEIPT: usize = 1024;
+/// Longest Noise message, in bytes (Noise specification, section 3).
+pub const NOISE_MESSAGE: usize = 65_535;
+/// Longest frame, in bytes: a Noise message less its 16-byte tag.
+pub const FRAME: usize = NOISE_MESSAGE - 16;
+/// What decoding may claim in memory for one value: far above any honest frame, far below harm.
+pub const DECODED: usize = 4 * 1024 * 1024;
+/// Most heads in one Hello: every party's log in every volume that a node still tells apart.
+pub const HELLO_HEADS: usize = 256;
+/// Most entries one Want may ask for; the asker asks again for the rest.
+pub const WANT_SPAN: u64 = 256;
+/// Most commits under way at once. Each holds its entry's bytes until the disk has answered.
+pub const COMMITS_IN_FLIGHT: usize = 1024;
+/// Most entries sent to one peer and not yet receipted: bounds what the peer must judge at once.
+pub const UNRECEIPTED_IN_FLIGHT: usize = 256;
+/// Most answers (receipts, wanted entries, roster documents) waiting for room to be sent to one peer.
+pub const ANSWERS_WAITING: usize = 4096;
+/// An entry sent and not receipted for this long is offered again. The stream is reliable, so this
+/// is only reached when the peer could not take it (its disk was full, say).
+pub const OFFER_AGAIN: Duration = Duration::from_secs(20);
+/// A live session is rehandshaken by its opener this often, so that a stolen memory image ages.
+pub const REHANDSHAKE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// … or after this many frames in one direction.
+pub const REHANDSHAKE_FRAMES: u64 = 1 << 20;
+/// No session lives longer than this, rehandshaken or not.
+pub const SESSION_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+/// A handshake that has not completed by then is dropped.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Largest difference between two wall clocks that is not worth a warning.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(120);

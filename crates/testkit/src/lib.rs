@@ -1,0 +1,1 @@
+//! Simulated network, clock and disk for the protocol, and fixtures.
