@@ -40,19 +40,14 @@ pub enum AddressError {
     #[error("the port of an address is a number from 0 to 65535")]
     BadPort,
     /// The host is neither a literal address nor a host name.
-    #[error(
-        "the host of an address is an IPv4 address, an IPv6 address in brackets, or a host name"
-    )]
+    #[error("the host of an address is an IPv4 address, an IPv6 address in brackets, or a host name")]
     BadHost,
 }
 
 impl Address {
     /// The address of a socket at `ip` and `port`.
     pub fn from_ip(ip: IpAddr, port: u16) -> Self {
-        Self {
-            host: Host::Ip(ip),
-            port,
-        }
+        Self { host: Host::Ip(ip), port }
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -79,10 +74,7 @@ impl FromStr for Address {
             let inner = inner.strip_suffix(']').ok_or(AddressError::BadHost)?;
             let ip: Ipv6Addr = inner.parse().map_err(|_| AddressError::BadHost)?;
             Host::Ip(ip.into())
-        } else if host
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
-        {
+        } else if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             Host::Ip(IpAddr::V4(host.parse().map_err(|_| AddressError::BadHost)?))
         } else if is_host_name(host) {
             Host::Name(host.to_ascii_lowercase())
@@ -100,9 +92,7 @@ fn is_host_name(host: &str) -> bool {
                 && label.len() <= MAX_LABEL_LEN
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         })
 }
 
@@ -131,10 +121,7 @@ mod tests {
         for text in ["127.0.0.1:7701", "[::1]:7701", "relay.example:7701"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "Relay.Example:1".parse::<Address>().unwrap(),
-            "relay.example:1".parse().unwrap()
-        );
+        assert_eq!("Relay.Example:1".parse::<Address>().unwrap(), "relay.example:1".parse().unwrap());
     }
 
     #[test]

@@ -39,19 +39,12 @@ impl Admission {
 
     /// Whether some channel admits both: the only reason for a circuit between them.
     pub fn share_a_channel(&self, a: NodeId, b: NodeId) -> bool {
-        a != b
-            && self
-                .channels
-                .values()
-                .any(|nodes| nodes.contains(&a) && nodes.contains(&b))
+        a != b && self.channels.values().any(|nodes| nodes.contains(&a) && nodes.contains(&b))
     }
 
     /// The nodes that `channel` admits.
     pub fn of_channel(&self, channel: ChannelName) -> impl Iterator<Item = NodeId> {
-        self.channels
-            .get(&channel)
-            .into_iter()
-            .flat_map(|nodes| nodes.iter().copied())
+        self.channels.get(&channel).into_iter().flat_map(|nodes| nodes.iter().copied())
     }
 
     /// Every node that some channel admits.
@@ -75,10 +68,7 @@ mod tests {
         admission.set_channel(ChannelName([2; 32]), [B, C].into());
         assert!(admission.share_a_channel(A, B));
         assert!(admission.share_a_channel(C, B));
-        assert!(
-            !admission.share_a_channel(A, C),
-            "B's two channels must not join A and C"
-        );
+        assert!(!admission.share_a_channel(A, C), "B's two channels must not join A and C");
         assert!(!admission.share_a_channel(A, A));
     }
 

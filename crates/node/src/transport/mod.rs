@@ -9,6 +9,7 @@ pub mod address;
 pub mod admission;
 pub mod defaults;
 pub mod event;
+pub mod libp2p;
 mod node_id;
 
 use std::{collections::BTreeSet, fmt};
@@ -79,9 +80,7 @@ pub struct RosterStream {
 
 impl fmt::Debug for RosterStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RosterStream")
-            .field("node", &self.node)
-            .finish_non_exhaustive()
+        f.debug_struct("RosterStream").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -141,10 +140,7 @@ pub trait Transport: Send + Sync {
     fn open_custody(&self, mediator: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>>;
 
     /// Opens the small stream that carries roster documents.
-    fn open_roster(
-        &self,
-        target: RosterTarget,
-    ) -> BoxFuture<'static, Result<RosterStream, OpenError>>;
+    fn open_roster(&self, target: RosterTarget) -> BoxFuture<'static, Result<RosterStream, OpenError>>;
 
     /// Closes every connection and ends the transport's tasks. Resolves when that is done.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
