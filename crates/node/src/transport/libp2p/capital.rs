@@ -158,13 +158,14 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let address = connection.address.clone();
+        let base = connection.address.clone();
+        let dialled = self.links.get_mut(&node).and_then(|link| link.dialled(id));
         // The relay client may dial by itself, too, when a connection is lost while it is asked something.
         if let Some(link) = self.links.get_mut(&node)
-            && let Some(dialled) = link.connected(id, &address, now)
+            && link.connected(id, &base, now)
         {
             connection.ends_at = None;
-            if let Some((address, carrier)) = dialled.or_else(|| plain(&address)) {
+            if let Some((address, carrier)) = dialled.or_else(|| plain(&base)) {
                 self.outbox.tell(TransportEvent::MediatorUp { node, address, carrier });
             }
         } else if surplus {

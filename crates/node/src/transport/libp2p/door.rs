@@ -55,17 +55,14 @@ pub(super) struct Behaviour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Host {
     V4([u8; 4]),
-    V6([u8; 8]),
+    V6(u128),
 }
 
 impl Host {
     fn of(address: &Multiaddr) -> Option<Self> {
         Some(match ip(address)?.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V6(ip) => Self::V6(u128::from(ip) >> 64),
         })
     }
 }
@@ -192,7 +189,7 @@ impl NetworkBehaviour for Behaviour {
             }
             FromSwarm::DialFailure(failure) => self.leave(failure.connection_id, failure.peer_id),
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, peer_id, .. }) => {
-                self.leave(connection_id, Some(peer_id))
+                self.leave(connection_id, Some(peer_id));
             }
             _ => {}
         }

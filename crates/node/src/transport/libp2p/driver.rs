@@ -196,14 +196,14 @@ impl Driver {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour_event(event, now),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.on_established(connection_id, peer_id, &endpoint, now)
+                self.on_established(connection_id, peer_id, &endpoint, now);
             }
             SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
                 let cause = cause.map(|cause| chain(&cause));
                 self.on_closed(connection_id, cause, now);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                self.on_dial_failed(connection_id, &error, now)
+                self.on_dial_failed(connection_id, &error, now);
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 let trouble = match reason {
@@ -232,7 +232,7 @@ impl Driver {
                 relay_peer_id, ..
             }) => self.on_reserved(&relay_peer_id),
             BehaviourEvent::Client(_) => {}
-            BehaviourEvent::Relay(event) => self.on_relay_event(event, now),
+            BehaviourEvent::Relay(event) => self.on_relay_event(&event, now),
         }
     }
 

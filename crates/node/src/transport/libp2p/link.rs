@@ -21,8 +21,7 @@ pub(super) struct Link {
     up: Option<Up>,
     reservation: Reservation,
     reservation_backoff: Backoff,
-    /// Told last, so that one cause is told once.
-    last_trouble: Option<String>,
+    reservation_trouble: Trouble,
 }
 
 struct Candidate {
@@ -31,6 +30,21 @@ struct Candidate {
     dialling: Option<ConnectionId>,
     next: Instant,
     backoff: Backoff,
+    trouble: Trouble,
+}
+
+/// What went wrong last, so that one cause is told once and not at each attempt.
+#[derive(Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    fn is_news(&mut self, text: &str) -> bool {
+        let news = self.0.as_deref() != Some(text);
+        if news {
+            self.0 = Some(text.to_owned());
+        }
+        news
+    }
 }
 
 /// The standing connection.
@@ -65,7 +79,7 @@ impl Link {
             up: None,
             reservation: Reservation::Wanted(now),
             reservation_backoff: Backoff::new(),
-            last_trouble: None,
+            reservation_trouble: Trouble::default(),
         };
         link.set_addresses(&path.addresses, now);
         link
@@ -86,6 +100,7 @@ impl Link {
                         dialling: None,
                         next: now + delay,
                         backoff: Backoff::new(),
+                        trouble: Trouble::default(),
                     },
                 });
             }
@@ -133,29 +148,27 @@ impl Link {
         let candidate = self.candidates.iter_mut().find(|c| c.dialling == Some(connection))?;
         candidate.dialling = None;
         candidate.next = now + candidate.backoff.next();
-        let address = candidate.address.clone();
-        (self.up.is_none() && self.is_news(trouble)).then_some(address)
+        let news = candidate.trouble.is_news(trouble) && self.up.is_none();
+        news.then(|| candidate.address.clone())
     }
 
-    /// A connection to the mediator stands. `None` means that it is one too many and should be closed; else the
-    /// address and carrier, if it was one of ours.
-    pub(super) fn connected(
-        &mut self,
-        connection: ConnectionId,
-        address: &Multiaddr,
-        now: Instant,
-    ) -> Option<Option<(Address, Carrier)>> {
-        let dialled = self.candidates.iter_mut().find(|c| c.dialling == Some(connection)).map(|candidate| {
-            candidate.dialling = None;
-            (candidate.address.clone(), candidate.carrier)
-        });
+    /// The address and carrier of an attempt that succeeded, if it was one of ours.
+    pub(super) fn dialled(&mut self, connection: ConnectionId) -> Option<(Address, Carrier)> {
+        let candidate =
+            self.candidates.iter_mut().find(|candidate| candidate.dialling == Some(connection))?;
+        candidate.dialling = None;
+        candidate.trouble = Trouble::default();
+        Some((candidate.address.clone(), candidate.carrier))
+    }
+
+    /// A connection to the mediator stands. `false` means that it is one too many and should be closed.
+    pub(super) fn connected(&mut self, connection: ConnectionId, address: &Multiaddr, now: Instant) -> bool {
         if self.up.is_some() {
-            return None;
+            return false;
         }
         self.up = Some(Up { connection, address: address.clone(), since: now });
         self.reservation = Reservation::Wanted(now);
-        self.last_trouble = None;
-        Some(dialled)
+        true
     }
 
     /// A connection ended. `true` if it was the standing one.
@@ -196,7 +209,7 @@ impl Link {
             return false;
         };
         self.reservation = Reservation::Held(listener);
-        self.last_trouble = None;
+        self.reservation_trouble = Trouble::default();
         true
     }
 
@@ -213,18 +226,103 @@ impl Link {
             _ => return None,
         };
         self.reservation = Reservation::Wanted(now + self.reservation_backoff.next());
-        Some(self.is_news(trouble) || held)
+        Some(self.reservation_trouble.is_news(trouble) || held)
     }
 
     pub(super) fn up(&self) -> Option<&Up> {
         self.up.as_ref()
     }
+}
 
-    fn is_news(&mut self, trouble: &str) -> bool {
-        if self.last_trouble.as_deref() == Some(trouble) {
-            return false;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{NodeId, defaults::BACKOFF_LIMIT};
+
+    fn link(addresses: &[&str], now: Instant) -> Link {
+        let path = MediatorPath {
+            name: "Muscat".to_owned(),
+            node: NodeId::from_bytes([1; 32]),
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        Link::new(&path, now)
+    }
+
+    /// Lets every dial that is due fail at once and gives how many there were.
+    fn fail_all(link: &mut Link, ids: &mut impl Iterator<Item = usize>, now: Instant) -> usize {
+        let mut failed = 0;
+        while let Some(Step::Dial { candidate, .. }) = link.step(now) {
+            let id = ConnectionId::new_unchecked(ids.next().unwrap());
+            link.dialling(candidate, id);
+            link.dial_failed(id, "refused", now);
+            failed += 1;
         }
-        self.last_trouble = Some(trouble.to_owned());
-        true
+        failed
+    }
+
+    #[test]
+    fn every_address_is_dialled_again_within_the_limit_for_ever() {
+        let mut now = Instant::now();
+        let mut link = link(&["192.0.2.1:7701", "192.0.2.2:7701"], now);
+        let mut ids = 0..;
+        for _ in 0..1000 {
+            let next = link.wake_at().expect("never gives up");
+            assert!(next <= now + BACKOFF_LIMIT);
+            now = next.max(now);
+            assert!(fail_all(&mut link, &mut ids, now) > 0);
+        }
+        let in_a_row = (0..4).map(|_| {
+            now += BACKOFF_LIMIT;
+            fail_all(&mut link, &mut ids, now)
+        });
+        assert_eq!(in_a_row.collect::<Vec<_>>(), [4; 4], "no candidate is left out");
+    }
+
+    #[test]
+    fn a_hanging_attempt_does_not_hold_up_the_others() {
+        let now = Instant::now();
+        let mut link = link(&["192.0.2.1:7701", "192.0.2.2:7701"], now);
+        let Some(Step::Dial { candidate, .. }) = link.step(now) else {
+            panic!("nothing is dialled");
+        };
+        link.dialling(candidate, ConnectionId::new_unchecked(0));
+        assert_eq!(fail_all(&mut link, &mut (1..), now + BACKOFF_LIMIT), 3);
+    }
+
+    #[test]
+    fn one_cause_is_told_once() {
+        let now = Instant::now();
+        let mut link = link(&["192.0.2.1:7701"], now);
+        let mut tell = |id, text| {
+            let later = now + BACKOFF_LIMIT * u32::try_from(id).unwrap();
+            let Some(Step::Dial { candidate, .. }) = link.step(later) else {
+                panic!("nothing is dialled");
+            };
+            link.dialling(candidate, ConnectionId::new_unchecked(id));
+            link.dial_failed(ConnectionId::new_unchecked(id), text, later).is_some()
+        };
+        assert!(tell(0, "refused"));
+        assert!(!tell(2, "refused"));
+        assert!(tell(4, "no route"));
+    }
+
+    #[test]
+    fn a_lost_reservation_is_asked_for_again_and_a_stale_listener_is_ignored() {
+        let now = Instant::now();
+        let mut link = link(&["192.0.2.1:7701"], now);
+        let base: Multiaddr = "/ip4/192.0.2.1/tcp/7701".parse().unwrap();
+        assert!(link.connected(ConnectionId::new_unchecked(1), &base, now));
+        assert!(!link.connected(ConnectionId::new_unchecked(2), &base, now), "one is enough");
+        assert!(matches!(link.step(now), Some(Step::Reserve { .. })));
+        let listener = ListenerId::next();
+        link.asked(listener);
+        assert_eq!(link.step(now), None, "not asked twice");
+        assert!(link.reserved());
+        assert_eq!(link.listener_closed(ListenerId::next(), "x", now), None);
+        assert_eq!(link.listener_closed(listener, "x", now), Some(true));
+        let at = link.wake_at().expect("asks again");
+        assert!(matches!(link.step(at), Some(Step::Reserve { .. })));
+        assert!(!link.disconnected(ConnectionId::new_unchecked(2), now));
+        assert!(link.disconnected(ConnectionId::new_unchecked(1), now));
     }
 }

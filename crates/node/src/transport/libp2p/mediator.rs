@@ -58,27 +58,27 @@ impl Driver {
         }
     }
 
-    pub(super) fn on_relay_event(&mut self, event: gate::Event, now: Instant) {
+    pub(super) fn on_relay_event(&mut self, event: &gate::Event, now: Instant) {
         match event {
-            gate::Event::Refused { source, destination } => self.on_refused_circuit(source, destination),
+            gate::Event::Refused { source, destination } => self.on_refused_circuit(*source, *destination),
             gate::Event::Relay(relay::Event::ReservationReqAccepted { src_peer_id, .. }) => {
-                self.on_reservation(src_peer_id, now);
+                self.on_reservation(*src_peer_id, now);
             }
             gate::Event::Relay(relay::Event::ReservationReqDenied { src_peer_id, .. }) => {
-                self.refuse(node_id(&src_peer_id), Refusal::Reservation);
+                self.refuse(node_id(src_peer_id), Refusal::Reservation);
             }
             gate::Event::Relay(relay::Event::CircuitReqAccepted { src_peer_id, dst_peer_id }) => {
-                self.on_joined(&src_peer_id, &dst_peer_id)
+                self.on_joined(src_peer_id, dst_peer_id);
             }
             gate::Event::Relay(relay::Event::CircuitReqDenied { src_peer_id, dst_peer_id, .. }) => {
-                if !self.known.contains_peer(&src_peer_id)
-                    && let Some(destination) = node_id(&dst_peer_id)
+                if !self.known.contains_peer(src_peer_id)
+                    && let Some(destination) = node_id(dst_peer_id)
                 {
-                    self.refuse(node_id(&src_peer_id), Refusal::Circuit { destination });
+                    self.refuse(node_id(src_peer_id), Refusal::Circuit { destination });
                 }
             }
             gate::Event::Relay(relay::Event::CircuitClosed { src_peer_id, dst_peer_id, .. }) => {
-                self.on_parted(&src_peer_id, &dst_peer_id)
+                self.on_parted(src_peer_id, dst_peer_id);
             }
             gate::Event::Relay(_) => {}
         }
