@@ -10,6 +10,7 @@ pub mod admission;
 pub mod defaults;
 pub mod event;
 pub mod libp2p;
+pub mod memory;
 mod node_id;
 
 use std::{collections::BTreeSet, fmt};
