@@ -3,11 +3,171 @@
 //! One [`Input`] goes in, one ordered stream of [`Output`] comes out, time is passed in. Nothing that claims durability is produced
 //! before the [`Commit`](Output::Commit) that it rests on has been answered by [`Input::Committed`]: "durable before spoken" is a property of this
 //! type that the simulator checks, not of call order in the driver.
+//!
+//! Drain [`Channel::poll_output`] after every [`Channel::handle`]. The machine's whole memory is the sequence of
+//! [`Record`]s that it asked to commit: [`Channel::restore`] makes it again from them.
 
+mod commit;
+mod evidence;
 pub mod frame;
 pub mod io;
+mod line_test;
+mod peer;
+mod receive;
+mod restore;
+mod want;
+mod writer;
 
+use std::collections::{BTreeMap, VecDeque};
+
+pub use evidence::Evidence;
 pub use frame::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, SignedLineTest, Want};
 pub use io::{
     Batch, CommitFailure, Event, Input, LineTestResult, Outgoing, Output, Record, Refusal, RequestId, Ticket,
 };
+pub use restore::RestoreError;
+
+use crate::{
+    charter::Charter,
+    identity::{
+        Verified,
+        card::{Card, CardSerial},
+        keys::SecretKey,
+        member::MemberId,
+        roster::Roster,
+    },
+    time::Now,
+    transcript::Transcript,
+};
+use commit::Commits;
+use line_test::LineTests;
+use peer::Peer;
+use writer::Writer;
+
+/// What a channel is made of before anything has been said.
+pub struct Config {
+    /// The charter that founds it.
+    pub charter: Verified<Charter>,
+    /// The party that this node speaks for.
+    pub me: MemberId,
+    /// The node's key, which `card` names.
+    pub key: SecretKey,
+    /// The node's current card.
+    pub card: Verified<Card>,
+}
+
+/// One channel at one party's node.
+pub struct Channel {
+    config: Config,
+    roster: Roster,
+    /// Every card that the roots vouched for, by member and serial: whose signature an entry needs.
+    cards: BTreeMap<(MemberId, CardSerial), Vec<Verified<Card>>>,
+    transcript: Transcript,
+    evidence: Evidence,
+    writer: Writer,
+    commits: Commits,
+    peers: BTreeMap<MemberId, Peer>,
+    line_tests: LineTests,
+    outputs: VecDeque<Output>,
+    wake: Option<std::time::Duration>,
+    stopped: bool,
+}
+
+impl Channel {
+    /// Takes one input in. Drain [`Channel::poll_output`] afterwards.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        if self.stopped {
+            return;
+        }
+        match input {
+            Input::Append { request, document } => self.append(now, request, document),
+            Input::Opened { request, entry, officer } => self.opened(now, request, entry, officer),
+            Input::Roster { request, document } => self.roster_requested(request, document),
+            Input::LineTest { request, peer } => self.test_line(now, request, &peer),
+            Input::Frame { peer, frame } => self.receive(now, &peer, frame),
+            Input::PathUp { peer } => self.path_up(&peer),
+            Input::PathDown { peer } => self.path_down(&peer),
+            Input::Sendable { peer, bytes } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.credit = bytes;
+                }
+            }
+            Input::Committed(ticket) => self.committed(now, ticket),
+            Input::CommitFailed { ticket, failure } => self.commit_failed(now, ticket, failure),
+            Input::Tick => self.tick(now),
+        }
+        if !self.stopped {
+            self.pump(now);
+            self.plan_wake(now);
+        }
+    }
+
+    /// The next output, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The party that this node speaks for.
+    pub const fn me(&self) -> &MemberId {
+        &self.config.me
+    }
+
+    /// The card under which this node writes.
+    pub const fn card(&self) -> &Verified<Card> {
+        &self.config.card
+    }
+
+    /// The channel's roster, as far as it is durable.
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// All logs, as far as they are durable.
+    pub const fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// The receipts, as far as they are durable.
+    pub const fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// How many entries of ours a peer has not receipted.
+    pub fn owed_to(&self, peer: &MemberId) -> usize {
+        self.peers.get(peer).map_or(0, Peer::owed)
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn refuse(&mut self, request: RequestId, why: impl Into<Refusal>) {
+        self.emit(Event::Refused { request, why: why.into() });
+    }
+
+    fn peer_refused(&mut self, peer: &MemberId, why: impl ToString) {
+        self.emit(Event::PeerRefused { peer: peer.clone(), why: why.to_string() });
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.ensure_volume(now);
+        for peer in self.peers.values_mut() {
+            peer.offer_again(now);
+        }
+        self.drop_stale_wants(now);
+    }
+
+    fn plan_wake(&mut self, now: Now) {
+        let volume_missing = self.writer.needs_volume().then(|| now.monotonic + writer::OPEN_AGAIN);
+        let next = self.peers.values().filter_map(Peer::wakes_at).chain(volume_missing).min();
+        // A wake that is already due at a coming moment is left as it is, so that it cannot recede for ever.
+        let keep =
+            self.wake.is_some_and(|wake| wake > now.monotonic && next.is_some_and(|next| wake <= next));
+        if !keep && next != self.wake {
+            self.wake = next;
+            if let Some(at) = next {
+                self.outputs.push_back(Output::WakeAt(at));
+            }
+        }
+    }
+}

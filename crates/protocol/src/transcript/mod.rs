@@ -4,9 +4,185 @@
 //! *Chained*: everything before it is there. *Effective*: accepted or void with a reason, a pure function of the
 //! logs, so two nodes that hold the same logs always agree.
 
+pub mod authority;
 pub mod effect;
 pub mod entry;
+pub mod facts;
+mod judge;
+pub mod log;
 pub mod receipt;
 
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use authority::Authority;
+pub use effect::{Effect, Void};
 pub use entry::{Authentic, Entry, EntryError, Head, Item, Pointer, Seq, SignedEntry};
+pub use facts::{DispatchFacts, Facts};
+pub use log::{Chaining, Log, Node};
 pub use receipt::{Receipt, ReceiptError, ReceiptId, ReceiptKind, SignedReceipt};
+
+use crate::{
+    charter::Charter,
+    document::{DocumentType, SignedDocument},
+    hash::{ChannelId, DocumentId, EntryHash},
+    identity::{Verified, card::CardSerial, member::MemberId},
+};
+use judge::Judge;
+
+/// All parties' logs of one channel.
+#[derive(Clone, Debug)]
+pub struct Transcript {
+    channel: ChannelId,
+    charter: Arc<Verified<Charter>>,
+    logs: BTreeMap<MemberId, Log>,
+    judges: BTreeMap<MemberId, Judge>,
+    /// Whose log each entry is in.
+    owners: BTreeMap<EntryHash, MemberId>,
+    documents: BTreeMap<DocumentId, Vec<EntryHash>>,
+}
+
+/// What an entry's coming in has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// False when the entry was held already: then nothing changed.
+    pub new: bool,
+    /// Effects that are now other than before, this entry's among them.
+    pub judged: Vec<(Head, Effect)>,
+    /// Another entry at the same place: a fork.
+    pub fork: Option<Head>,
+}
+
+impl Transcript {
+    /// Empty logs for every party of the charter.
+    pub fn new(charter: Verified<Charter>) -> Self {
+        let ids: Vec<MemberId> = charter.parties.iter().map(|party| party.id.clone()).collect();
+        Self {
+            channel: ChannelId::from(charter.id()),
+            logs: ids.iter().map(|id| (id.clone(), Log::default())).collect(),
+            judges: ids.iter().filter_map(|id| Some((id.clone(), Judge::new(&charter, id)?))).collect(),
+            charter: Arc::new(charter),
+            owners: BTreeMap::new(),
+            documents: BTreeMap::new(),
+        }
+    }
+
+    /// The channel.
+    pub const fn channel(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// The charter.
+    pub fn charter(&self) -> &Verified<Charter> {
+        &self.charter
+    }
+
+    /// Takes an entry in. One of a party that the charter does not name is not held.
+    pub fn insert(&mut self, entry: &Authentic) -> Change {
+        let head = entry.head();
+        let party = head.party.clone();
+        let Some(log) = self.logs.get_mut(&party) else { return Change::default() };
+        if log.get(&head.hash).is_some() {
+            return Change::default();
+        }
+        let fork = log.at(head.card, head.seq).next().map(|other| other.head.clone());
+        let settled = log.insert(entry);
+        self.owners.insert(head.hash, party.clone());
+        self.documents.entry(entry.entry().document).or_default().push(head.hash);
+        let mut judged = match self.judges.get_mut(&party) {
+            Some(judge) => judge.settle(&party, &mut self.logs, &self.charter, head.hash, settled),
+            None => Vec::new(),
+        };
+        for (other, judge) in &self.judges {
+            if *other != party && self.logs.get(other).is_some_and(|log| judge.depends_on_others(log)) {
+                judged.extend(judge.others_changed(other, &mut self.logs));
+            }
+        }
+        Change { new: true, judged, fork }
+    }
+
+    /// One party's log.
+    pub fn log(&self, party: &MemberId) -> Option<&Log> {
+        self.logs.get(party)
+    }
+
+    /// Every party's log.
+    pub fn logs(&self) -> impl Iterator<Item = (&MemberId, &Log)> {
+        self.logs.iter()
+    }
+
+    /// An entry, in whichever log it stands.
+    pub fn get(&self, hash: &EntryHash) -> Option<&Node> {
+        self.logs.get(self.owners.get(hash)?)?.get(hash)
+    }
+
+    /// Whether an entry is held.
+    pub fn holds(&self, hash: &EntryHash) -> bool {
+        self.owners.contains_key(hash)
+    }
+
+    /// Every entry of a document, in whatever log and to whatever effect.
+    pub fn entries_of(&self, document: &DocumentId) -> impl Iterator<Item = &Node> {
+        self.documents.get(document).into_iter().flatten().filter_map(|hash| self.get(hash))
+    }
+
+    /// The entry by which a document has effect.
+    pub fn effective(&self, document: &DocumentId) -> Option<&Node> {
+        self.entries_of(document).find(|node| node.effect == Effect::Accepted)
+    }
+
+    /// The entry that a serial names: the one on the branch that speaks, else the one held.
+    pub fn by_serial(&self, party: &MemberId, seq: Seq) -> Option<&Node> {
+        let log = self.logs.get(party)?;
+        let candidates = || log.in_order().filter(|node| node.head.seq == seq);
+        if !log.is_branched() {
+            return log.volumes_at(seq).next().or_else(|| candidates().last());
+        }
+        candidates().find(|node| !log.is_disowned(node)).or_else(|| candidates().last())
+    }
+
+    /// Contiguous heads of the logs of all other parties, for the entry that `me` writes next.
+    pub fn seen_by(&self, me: &MemberId) -> Vec<Head> {
+        self.logs.iter().filter(|(party, _)| *party != me).filter_map(|(_, log)| log.tip().cloned()).collect()
+    }
+
+    /// Contiguous ends of every volume of every log.
+    pub fn heads(&self) -> Vec<Head> {
+        self.logs.values().flat_map(|log| log.tips().cloned()).collect()
+    }
+
+    /// What holds at the end of a party's log now: who may sign what is entered next.
+    pub fn authority(&self, party: &MemberId) -> Option<&Authority> {
+        let log = self.logs.get(party)?;
+        self.authority_at(party, log.tip().map(|tip| tip.hash))
+    }
+
+    /// What holds after the chained entry `at`; without one, what the charter founds.
+    pub fn authority_at(&self, party: &MemberId, at: Option<EntryHash>) -> Option<&Authority> {
+        let founding = self.judges.get(party)?.founding();
+        let log = self.logs.get(party)?;
+        let pointer = match at.and_then(|hash| log.get(&hash)).map(|node| node.chaining) {
+            Some(Chaining::Chained { authority: Some(pointer) }) => pointer,
+            _ => return Some(founding),
+        };
+        log.get(&pointer.hash)?.after.as_deref()
+    }
+
+    /// Whether `document` would have effect if `party` entered it after its last entry under `card`.
+    pub fn would_accept(
+        &self,
+        party: &MemberId,
+        card: CardSerial,
+        document: &SignedDocument,
+    ) -> Result<(), Void> {
+        let tip = self.logs.get(party).and_then(|log| log.tip_of(card)).map(|tip| tip.hash);
+        let authority = self.authority_at(party, tip).ok_or(Void::WrongParty)?;
+        match Facts::of(document) {
+            Facts::Junk(why) => Err(why),
+            Facts::Dispatch(dispatch) => authority.judge(&dispatch, &self.charter),
+            Facts::Authority(DocumentType::Card, _) => Err(Void::OutOfPlace("card")),
+            Facts::Authority(kind, document) => {
+                authority.after(kind, &document, EntryHash::from_bytes([0; 32])).map(|_| ())
+            }
+        }
+    }
+}

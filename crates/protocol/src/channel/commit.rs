@@ -1,0 +1,262 @@
+//! Commits under way, and what waits for them. State changes only when a commit is answered, so a failed one is
+//! undone by forgetting it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{
+    Batch, Channel, CommitFailure, Event, Frame, Output, Record, Refusal, RequestId, Ticket, frame::Confirm,
+};
+use crate::{
+    document::SignedDocument,
+    hash::{DocumentId, EntryHash},
+    identity::member::MemberId,
+    limits,
+    time::Now,
+    transcript::{Authentic, Head, Receipt, ReceiptId, ReceiptKind, SignedReceipt},
+};
+
+/// A record that was checked, with what the check has found.
+#[derive(Clone, Debug)]
+pub(super) enum Prepared {
+    Entry(Authentic),
+    Receipt(Receipt, SignedReceipt),
+    Roster(SignedDocument),
+    Confirmed(ReceiptId),
+}
+
+impl Prepared {
+    fn record(&self) -> Record {
+        match self {
+            Self::Entry(entry) => Record::Entry(entry.item().clone()),
+            Self::Receipt(_, signed) => Record::Receipt(signed.clone()),
+            Self::Roster(document) => Record::Roster(document.clone()),
+            Self::Confirmed(receipt) => Record::Confirmed(*receipt),
+        }
+    }
+}
+
+/// What is to be said once the commit is durable.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    /// Answer a request to append.
+    Recorded { request: RequestId, entry: Head, new: bool },
+    /// Answer a request to state that an entry was opened.
+    Opened { request: RequestId, receipt: Receipt },
+    /// Answer a request to take a roster document in.
+    RosterTaken { request: RequestId },
+    /// Tell of another party's entry.
+    Arrived { entry: Head },
+    /// Send a receipt to the entry's author.
+    SendReceipt { to: MemberId, receipt: SignedReceipt },
+    /// Tell that a receipt came, and confirm it if nobody would otherwise.
+    Receipted { receipt: Receipt, id: ReceiptId },
+    /// Pass a roster document on to everybody but its source.
+    Gossip { document: SignedDocument, not_to: Option<MemberId> },
+}
+
+impl Then {
+    const fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Recorded { request, .. } | Self::Opened { request, .. } | Self::RosterTaken { request } => {
+                Some(*request)
+            }
+            Self::Arrived { .. }
+            | Self::SendReceipt { .. }
+            | Self::Receipted { .. }
+            | Self::Gossip { .. } => None,
+        }
+    }
+}
+
+struct Pending {
+    ticket: Ticket,
+    records: Vec<Prepared>,
+    then: Vec<Then>,
+}
+
+/// The commits under way, oldest first.
+#[derive(Default)]
+pub(super) struct Commits {
+    pending: VecDeque<Pending>,
+    next: u64,
+    /// Entries and receipts under way, so that a repeated frame is not stored twice.
+    entries: BTreeSet<EntryHash>,
+    receipts: BTreeSet<ReceiptId>,
+}
+
+impl Commits {
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.len() >= limits::COMMITS_IN_FLIGHT
+    }
+
+    pub(super) fn has_entry(&self, hash: &EntryHash) -> bool {
+        self.entries.contains(hash)
+    }
+
+    pub(super) fn has_receipt(&self, id: &ReceiptId) -> bool {
+        self.receipts.contains(id)
+    }
+
+    fn own_entries(&self, me: &MemberId) -> impl Iterator<Item = &Authentic> {
+        let me = me.clone();
+        self.pending.iter().flat_map(|pending| &pending.records).filter_map(move |record| match record {
+            Prepared::Entry(entry) if entry.entry().party == me => Some(entry),
+            _ => None,
+        })
+    }
+
+    /// The entry of ours under way that enters this document.
+    pub(super) fn entering(&self, me: &MemberId, document: &DocumentId) -> Option<Head> {
+        self.own_entries(me).find(|entry| entry.entry().document == *document).map(Authentic::head)
+    }
+
+    /// Answers one request more when the commit of this entry is durable.
+    pub(super) fn also(&mut self, entry: EntryHash, then: Then) {
+        let holds = |pending: &&mut Pending| {
+            pending.records.iter().any(|record| matches!(record, Prepared::Entry(one) if one.hash() == entry))
+        };
+        if let Some(pending) = self.pending.iter_mut().find(holds) {
+            pending.then.push(then);
+        }
+    }
+}
+
+impl Channel {
+    pub(super) fn commit(&mut self, records: Vec<Prepared>, then: Vec<Then>) {
+        let ticket = Ticket(self.commits.next);
+        self.commits.next += 1;
+        for record in &records {
+            match record {
+                Prepared::Entry(entry) => {
+                    self.commits.entries.insert(entry.hash());
+                }
+                Prepared::Receipt(_, signed) => {
+                    self.commits.receipts.insert(signed.id());
+                }
+                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+            }
+        }
+        let batch = Batch { records: records.iter().map(Prepared::record).collect() };
+        self.commits.pending.push_back(Pending { ticket, records, then });
+        self.outputs.push_back(Output::Commit { ticket, batch });
+    }
+
+    pub(super) fn committed(&mut self, now: Now, ticket: Ticket) {
+        // Tickets complete in order: an answer to a forgotten or unknown one changes nothing.
+        if self.commits.pending.front().is_none_or(|pending| pending.ticket != ticket) {
+            return;
+        }
+        let Some(done) = self.commits.pending.pop_front() else { return };
+        for record in done.records {
+            match &record {
+                Prepared::Entry(entry) => {
+                    self.commits.entries.remove(&entry.hash());
+                }
+                Prepared::Receipt(_, signed) => {
+                    self.commits.receipts.remove(&signed.id());
+                }
+                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+            }
+            for event in self.apply(record) {
+                self.emit(event);
+            }
+        }
+        for then in done.then {
+            self.carry_out(then);
+        }
+        self.append_waiting(now);
+    }
+
+    /// Takes a durable record into the state. The events are what a running node tells; a restored one tells nothing.
+    pub(super) fn apply(&mut self, record: Prepared) -> Vec<Event> {
+        match record {
+            Prepared::Entry(entry) => self.apply_entry(&entry),
+            Prepared::Receipt(receipt, signed) => {
+                self.apply_receipt(receipt, signed);
+                Vec::new()
+            }
+            Prepared::Roster(document) => match self.roster.offer(&document) {
+                Ok(true) => {
+                    self.learn_cards();
+                    self.heed_own_revocation();
+                    vec![Event::RosterChanged]
+                }
+                // It was checked before the commit: by now another one may have overtaken it.
+                Ok(false) | Err(_) => Vec::new(),
+            },
+            Prepared::Confirmed(receipt) => {
+                for peer in self.peers.values_mut() {
+                    peer.confirmed(receipt);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn carry_out(&mut self, then: Then) {
+        match then {
+            Then::Recorded { request, entry, new } => self.emit(Event::Recorded { request, entry, new }),
+            Then::Opened { request, receipt } => self.emit(Event::OpenedRecorded { request, receipt }),
+            Then::RosterTaken { request } => self.emit(Event::RosterTaken { request }),
+            Then::Arrived { entry } => self.emit(Event::Arrived { entry }),
+            Then::SendReceipt { to, receipt } => self.answer(&to, Frame::Receipt(receipt)),
+            Then::Receipted { receipt, id } => {
+                if matches!(receipt.kind, ReceiptKind::Opened(_)) {
+                    self.answer(&receipt.by.clone(), Frame::Confirm(Confirm { receipt: id }));
+                }
+                self.emit(Event::Receipted { receipt });
+            }
+            Then::Gossip { document, not_to } => {
+                let others: Vec<MemberId> =
+                    self.peers.keys().filter(|peer| Some(*peer) != not_to.as_ref()).cloned().collect();
+                for peer in others {
+                    self.answer(&peer, Frame::Card(document.clone()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn commit_failed(&mut self, now: Now, ticket: Ticket, failure: CommitFailure) {
+        let Some(first) = self.commits.pending.iter().position(|pending| pending.ticket == ticket) else {
+            return;
+        };
+        let failed = self.commits.pending.split_off(first);
+        let why = match failure {
+            CommitFailure::NoSpace => Refusal::NoSpace,
+            CommitFailure::Unknown => Refusal::OutcomeUnknown,
+        };
+        for pending in failed {
+            for request in pending.then.iter().filter_map(Then::request) {
+                self.refuse(request, why.clone());
+            }
+        }
+        if failure == CommitFailure::Unknown {
+            for request in self.writer.take_waiting() {
+                self.refuse(request, Refusal::OutcomeUnknown);
+            }
+            self.emit(Event::Stopped);
+            self.stopped = true;
+            return;
+        }
+        self.commits.entries.clear();
+        self.commits.receipts.clear();
+        for record in self.commits.pending.iter().flat_map(|pending| &pending.records) {
+            match record {
+                Prepared::Entry(entry) => {
+                    self.commits.entries.insert(entry.hash());
+                }
+                Prepared::Receipt(_, signed) => {
+                    self.commits.receipts.insert(signed.id());
+                }
+                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+            }
+        }
+        self.rewind_writer();
+        self.append_waiting(now);
+    }
+
+    /// The last entry of ours that is under way, if any.
+    pub(super) fn last_own_pending(&self) -> Option<&Authentic> {
+        self.commits.own_entries(&self.config.me).last()
+    }
+}

@@ -1,0 +1,96 @@
+//! Tests of the line: a signed question, a signed answer, the time between. Never in the transcript.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    Channel, Event, Frame, LineTestResult, Refusal, RequestId,
+    frame::{LineTest, SignedLineTest},
+};
+use crate::{
+    identity::member::MemberId,
+    limits,
+    time::{Now, Timestamp},
+};
+
+/// Most tests unanswered at once: a person asks for one, the schedule for one more per peer.
+const UNANSWERED: usize = 64;
+
+/// Tests asked and not yet answered.
+#[derive(Default)]
+pub(super) struct LineTests {
+    next: u64,
+    asked: BTreeMap<u64, Asked>,
+}
+
+struct Asked {
+    request: RequestId,
+    peer: MemberId,
+    at: Duration,
+    wall: Timestamp,
+}
+
+impl LineTests {
+    /// A test whose path is lost will not be answered.
+    pub(super) fn path_lost(&mut self, peer: &MemberId) {
+        self.asked.retain(|_, asked| asked.peer != *peer);
+    }
+}
+
+impl Channel {
+    pub(super) fn test_line(&mut self, now: Now, request: RequestId, peer: &MemberId) {
+        if !self.peers.get(peer).is_some_and(|state| state.up) {
+            return self.refuse(request, Refusal::NoPath(peer.clone()));
+        }
+        if self.line_tests.asked.len() >= UNANSWERED {
+            return self.refuse(request, Refusal::Busy);
+        }
+        let number = self.line_tests.next;
+        self.line_tests.next += 1;
+        let asked = Asked { request, peer: peer.clone(), at: now.monotonic, wall: now.wall };
+        self.line_tests.asked.insert(number, asked);
+        let test = LineTest {
+            channel: self.transcript.channel(),
+            from: self.config.me.clone(),
+            to: peer.clone(),
+            number,
+            asked_at: now.wall,
+            answered_at: None,
+        };
+        let signed = test.sign(&self.config.key);
+        self.answer(peer, Frame::LineTest(signed));
+    }
+
+    pub(super) fn line_test_received(&mut self, now: Now, peer: &MemberId, signed: SignedLineTest) {
+        let node = self.roster.current(peer).map(|card| card.node);
+        let Some(test) = node.and_then(|node| signed.verify(&node).ok()).cloned() else {
+            return self.peer_refused(peer, "a line test that its node did not sign");
+        };
+        let here = test.channel == self.transcript.channel();
+        if here && test.from == *peer && test.to == self.config.me && test.answered_at.is_none() {
+            let answer = LineTest { answered_at: Some(now.wall), ..test }.sign(&self.config.key);
+            return self.answer(peer, Frame::LineTest(answer));
+        }
+        let ours = here && test.from == self.config.me && test.to == *peer;
+        let answered = test.answered_at.filter(|_| ours);
+        let matches = |asked: &Asked| asked.peer == *peer && asked.wall == test.asked_at;
+        match (answered, self.line_tests.asked.get(&test.number).is_some_and(matches)) {
+            (Some(answered_at), true) => {
+                if let Some(asked) = self.line_tests.asked.remove(&test.number) {
+                    self.line_tested(now, asked, answered_at);
+                }
+            }
+            _ => self.peer_refused(peer, "a line test that was not asked for"),
+        }
+    }
+
+    fn line_tested(&mut self, now: Now, asked: Asked, answered_at: Timestamp) {
+        let round_trip = now.monotonic.saturating_sub(asked.at);
+        // The answer was given somewhere between question and answer by our clock: only what lies outside is skew.
+        let skew = asked.wall.since(answered_at).max(answered_at.since(asked.wall.plus(round_trip)));
+        if skew > limits::CLOCK_SKEW {
+            self.emit(Event::ClockSkew { peer: asked.peer.clone(), by: skew });
+        }
+        let result = LineTestResult { peer: asked.peer, asked_at: asked.wall, answered_at, round_trip };
+        self.emit(Event::LineTested { request: asked.request, result });
+    }
+}

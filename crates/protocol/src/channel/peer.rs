@@ -1,0 +1,202 @@
+//! One peer: what it is owed, what is on its way, and in which order things go when there is room.
+//!
+//! There is no outbox beside the log: what a peer has not receipted of our log is what it is owed. Order of service is decided when
+//! there is room to send, not before: short answers first, then authority entries, then by precedence, first in first
+//! out within one, so that a FLASH passes a backlog of any length (threat T8).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{Channel, Frame, Hello, Outgoing, Output, frame::CloseReason, want::Wants};
+use crate::{
+    hash::EntryHash,
+    identity::{card::CardSerial, member::MemberId},
+    limits,
+    time::Now,
+    transcript::{Node, ReceiptId, Seq, SignedReceipt},
+};
+
+/// Where an entry stands in the order of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    rank: u8,
+    card: CardSerial,
+    seq: Seq,
+    hash: EntryHash,
+}
+
+impl Turn {
+    pub(super) fn of(node: &Node) -> Self {
+        Self { rank: node.facts.rank(), card: node.head.card, seq: node.head.seq, hash: node.head.hash }
+    }
+
+    /// Authority and FLASH go even when enough is on its way already.
+    const fn breaks_in(self) -> bool {
+        self.rank <= 1
+    }
+}
+
+/// One peer of a channel.
+#[derive(Default)]
+pub(super) struct Peer {
+    pub(super) up: bool,
+    pub(super) credit: usize,
+    /// Entries of ours without the peer's receipt under this card or a later one.
+    owed: BTreeMap<Turn, CardSerial>,
+    /// Owed entries not yet sent on this path, and entries that the peer asked for.
+    queue: BTreeSet<Turn>,
+    /// Owed entries sent on this path, and when.
+    in_flight: BTreeMap<EntryHash, (Turn, Duration)>,
+    /// Frames that go before entries.
+    answers: VecDeque<Frame>,
+    /// Statements *opened* of ours that the peer has not confirmed: sent again on every new path.
+    unconfirmed: BTreeMap<ReceiptId, SignedReceipt>,
+    pub(super) wants: Wants,
+}
+
+impl Peer {
+    pub(super) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Notes an entry of ours that the peer has to receipt under `since` or a later card.
+    pub(super) fn owe(&mut self, turn: Turn, since: CardSerial) {
+        self.owed.insert(turn, since);
+        if self.up && !self.in_flight.contains_key(&turn.hash) {
+            self.queue.insert(turn);
+        }
+    }
+
+    /// The peer's receipt for an entry is durable here.
+    pub(super) fn receipted(&mut self, turn: Turn, by_card: CardSerial) {
+        if self.owed.get(&turn).is_some_and(|since| by_card >= *since) {
+            self.owed.remove(&turn);
+            self.queue.remove(&turn);
+            self.in_flight.remove(&turn.hash);
+        }
+    }
+
+    /// The peer asked for an entry, of whatever log.
+    pub(super) fn wanted(&mut self, turn: Turn) {
+        self.queue.insert(turn);
+    }
+
+    pub(super) fn unconfirmed(&mut self, id: ReceiptId, receipt: SignedReceipt) {
+        self.unconfirmed.insert(id, receipt);
+    }
+
+    pub(super) fn confirmed(&mut self, id: ReceiptId) -> bool {
+        self.unconfirmed.remove(&id).is_some()
+    }
+
+    pub(super) fn awaits_confirmation(&self, id: ReceiptId) -> bool {
+        self.unconfirmed.contains_key(&id)
+    }
+
+    fn start(&mut self, hello: Hello) {
+        self.up = true;
+        self.credit = 0;
+        self.answers.clear();
+        self.in_flight.clear();
+        self.wants = Wants::default();
+        self.queue = self.owed.keys().copied().collect();
+        self.answers.push_back(Frame::Hello(hello));
+        self.answers.extend(self.unconfirmed.values().cloned().map(Frame::Receipt));
+    }
+
+    fn stop(&mut self) {
+        self.up = false;
+        self.credit = 0;
+        self.answers.clear();
+        self.in_flight.clear();
+        self.queue.clear();
+        self.wants = Wants::default();
+    }
+
+    pub(super) fn offer_again(&mut self, now: Now) {
+        let late = |sent: Duration| now.monotonic >= sent + limits::OFFER_AGAIN;
+        let turns: Vec<Turn> =
+            self.in_flight.values().filter(|(_, sent)| late(*sent)).map(|(turn, _)| *turn).collect();
+        for turn in turns {
+            self.in_flight.remove(&turn.hash);
+            self.queue.insert(turn);
+        }
+    }
+
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        let offer = self.in_flight.values().map(|(_, sent)| *sent + limits::OFFER_AGAIN).min();
+        offer.into_iter().chain(self.wants.gives_up_at()).min()
+    }
+
+    /// The next thing to send, if there is room, and how many bytes it takes.
+    fn next(&mut self, now: Now, size_of: impl Fn(&EntryHash) -> usize) -> Option<Outgoing> {
+        // Credit may be overdrawn by one frame, or one larger than all credit would never go.
+        if !self.up || self.credit == 0 {
+            return None;
+        }
+        if let Some(frame) = self.answers.pop_front() {
+            self.credit = self.credit.saturating_sub(frame.encode().len());
+            return Some(Outgoing::Frame(frame));
+        }
+        let turn = *self.queue.first()?;
+        if self.in_flight.len() >= limits::UNRECEIPTED_IN_FLIGHT && !turn.breaks_in() {
+            return None;
+        }
+        self.queue.remove(&turn);
+        if self.owed.contains_key(&turn) {
+            self.in_flight.insert(turn.hash, (turn, now.monotonic));
+        }
+        self.credit = self.credit.saturating_sub(size_of(&turn.hash));
+        Some(Outgoing::Stored(turn.hash))
+    }
+}
+
+impl Channel {
+    pub(super) fn path_up(&mut self, peer: &MemberId) {
+        let hello = Hello { heads: self.hello_heads(), roster: self.roster.digest() };
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.start(hello);
+        }
+    }
+
+    pub(super) fn path_down(&mut self, peer: &MemberId) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.stop();
+        }
+        self.line_tests.path_lost(peer);
+    }
+
+    /// The newest volumes first, when there are more than a Hello may carry.
+    fn hello_heads(&self) -> Vec<crate::transcript::Head> {
+        let mut heads = self.transcript.heads();
+        heads.sort_by(|a, b| b.card.cmp(&a.card).then_with(|| a.party.cmp(&b.party)).then(b.seq.cmp(&a.seq)));
+        heads.truncate(limits::HELLO_HEADS);
+        heads
+    }
+
+    /// Queues a frame that goes before entries. Without a path it is not needed: a new one begins with a Hello.
+    pub(super) fn answer(&mut self, peer: &MemberId, frame: Frame) {
+        let Some(state) = self.peers.get_mut(peer).filter(|state| state.up) else { return };
+        if state.answers.len() < limits::ANSWERS_WAITING {
+            state.answers.push_back(frame);
+        } else {
+            // It asks faster than it reads. A new path starts over from what is durable.
+            state.answers.clear();
+            state.answers.push_back(Frame::Close(CloseReason::Busy));
+        }
+    }
+
+    /// Sends what there is room for.
+    pub(super) fn pump(&mut self, now: Now) {
+        let transcript = &self.transcript;
+        // Frame kind, lengths and signature beside the entry's bytes and text.
+        let size_of = |hash: &EntryHash| transcript.get(hash).map_or(0, |node| node.size + 80);
+        for (id, peer) in &mut self.peers {
+            while let Some(frame) = peer.next(now, size_of) {
+                self.outputs.push_back(Output::Transmit { peer: id.clone(), frame });
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What comes from a peer: every frame is checked, made durable where it counts, and only then answered.
+
+use super::{
+    Channel, CloseReason, Event, Frame, Hello, RequestId,
+    commit::{Prepared, Then},
+    peer::Turn,
+};
+use crate::{
+    document::{DocumentType, SignedDocument},
+    identity::{
+        Verified,
+        card::{Card, CardSerial},
+        member::MemberId,
+    },
+    limits,
+    time::Now,
+    transcript::{
+        Authentic, Entry, EntryError, Facts, Item, Receipt, ReceiptError, ReceiptKind, SignedReceipt,
+    },
+};
+
+/// Why an entry from a peer is not taken.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error("an entry that is not authentic: {0}")]
+    Entry(#[from] EntryError),
+    #[error("an entry of {0}, who is no party of this channel")]
+    Stranger(MemberId),
+    #[error("an entry under card {1} of {0}, which the roots have not shown to us")]
+    UnknownCard(MemberId, CardSerial),
+}
+
+impl Channel {
+    pub(super) fn receive(&mut self, now: Now, peer: &MemberId, frame: Frame) {
+        if !self.peers.contains_key(peer) {
+            return self.peer_refused(peer, "not a party of this channel");
+        }
+        match frame {
+            Frame::Hello(hello) => self.hello(now, peer, &hello),
+            Frame::Entry(item) => self.entry_received(now, peer, item),
+            Frame::Receipt(signed) => self.receipt_received(peer, &signed),
+            Frame::Confirm(confirm) => {
+                let waits =
+                    self.peers.get(peer).is_some_and(|state| state.awaits_confirmation(confirm.receipt));
+                if waits && !self.commits.is_full() {
+                    self.commit(vec![Prepared::Confirmed(confirm.receipt)], Vec::new());
+                }
+            }
+            Frame::Card(document) => self.roster_received(peer, &document),
+            Frame::Want(want) => self.wanted(peer, &want),
+            Frame::LineTest(test) => self.line_test_received(now, peer, test),
+            Frame::Close(reason) => self.emit(Event::Closed { peer: peer.clone(), reason }),
+        }
+    }
+
+    fn hello(&mut self, now: Now, peer: &MemberId, hello: &Hello) {
+        if hello.heads.len() > limits::HELLO_HEADS {
+            return self.peer_refused(peer, format!("a hello with {} heads", hello.heads.len()));
+        }
+        if hello.roster != self.roster.digest() {
+            for document in self.roster.documents() {
+                self.answer(peer, Frame::Card(document));
+            }
+        }
+        for head in &hello.heads {
+            self.consider(now, peer, head);
+        }
+    }
+
+    fn entry_received(&mut self, now: Now, peer: &MemberId, item: Item) {
+        let authentic = match self.authenticate(item) {
+            Ok(authentic) => authentic,
+            Err(why) => return self.peer_refused(peer, why),
+        };
+        let head = authentic.head();
+        if self.transcript.holds(&head.hash) {
+            return self.receipt_again(now, peer, &authentic);
+        }
+        if self.commits.has_entry(&head.hash) {
+            return;
+        }
+        if self.commits.is_full() {
+            // Not receipted, hence offered again later.
+            return self.answer(peer, Frame::Close(CloseReason::Busy));
+        }
+        let mut records = vec![Prepared::Entry(authentic.clone())];
+        let mut then = Vec::new();
+        if head.party == self.config.me {
+            if head.card == self.config.card.serial {
+                // Our own signature on what we do not hold: our disk was rolled back, or our key is elsewhere.
+                let why =
+                    format!("{peer} holds entry {head}, signed by this node, which this node does not hold");
+                if self.writer.halt(why) {
+                    self.emit(Event::OwnSignatureUnknown { entry: head });
+                }
+                return;
+            }
+        } else {
+            let (receipt, record) = self.own_receipt_for(now, &authentic);
+            let signed = receipt.sign(&self.config.key);
+            records.push(record);
+            then.push(Then::SendReceipt { to: head.party.clone(), receipt: signed });
+        }
+        then.push(Then::Arrived { entry: head.clone() });
+        for seen in authentic.entry().seen.clone() {
+            self.consider(now, peer, &seen);
+        }
+        self.commit(records, then);
+        self.want_progressed(now, peer, &head);
+    }
+
+    /// The entry is held already: its author gets our receipt once more, the same bytes.
+    fn receipt_again(&mut self, now: Now, peer: &MemberId, authentic: &Authentic) {
+        let head = authentic.head();
+        self.want_progressed(now, peer, &head);
+        if head.party != *peer {
+            return;
+        }
+        let known = self.evidence.by(&head.hash, &self.config.me, ReceiptKind::Held);
+        match known.filter(|(receipt, _)| receipt.by_card == self.config.card.serial) {
+            Some((_, signed)) => {
+                let signed = signed.clone();
+                self.answer(peer, Frame::Receipt(signed));
+            }
+            // Stated under an earlier card: whoever offers it again wants to hear it under this one.
+            None if !self.commits.is_full() => {
+                let (receipt, record) = self.own_receipt_for(now, authentic);
+                let signed = receipt.sign(&self.config.key);
+                self.commit(vec![record], vec![Then::SendReceipt { to: peer.clone(), receipt: signed }]);
+            }
+            None => {}
+        }
+    }
+
+    fn authenticate(&mut self, item: Item) -> Result<Authentic, NotTaken> {
+        let channel = self.transcript.channel();
+        let entry = item.claims(channel)?;
+        if self.transcript.log(&entry.party).is_none() {
+            return Err(NotTaken::Stranger(entry.party));
+        }
+        self.learn_card_of(&entry, &item);
+        let cards = self.cards.get(&(entry.party.clone(), entry.card)).map_or(&[][..], Vec::as_slice);
+        let mut refused = NotTaken::UnknownCard(entry.party.clone(), entry.card);
+        for card in cards {
+            match item.clone().authenticate(channel, &card.node) {
+                Ok(authentic) => return Ok(authentic),
+                Err(why) => refused = why.into(),
+            }
+        }
+        Err(refused)
+    }
+
+    /// A volume's first entry carries its card: the roots' signatures on it are what makes its node known.
+    fn learn_card_of(&mut self, entry: &Entry, item: &Item) {
+        let document = item.document(entry);
+        if document.document_type() == Some(DocumentType::Card) {
+            self.learn_card(&entry.party, &document);
+        }
+    }
+
+    /// Keeps a card that the member's roots vouch for: those in force, or those of the charter.
+    pub(super) fn learn_card(&mut self, member: &MemberId, document: &SignedDocument) {
+        let founding =
+            self.config.charter.members().find(|known| known.id == *member).map(|known| &known.roots);
+        let roots = self.roster.roots(member).into_iter().chain(founding);
+        let card = roots.filter_map(|roots| Card::verify(document, member, roots).ok()).next();
+        if let Some(card) = card {
+            self.keep_card(card);
+        }
+    }
+
+    pub(super) fn learn_cards(&mut self) {
+        let cards: Vec<Verified<Card>> = self.roster.cards().cloned().collect();
+        for card in cards {
+            self.keep_card(card);
+        }
+    }
+
+    pub(super) fn keep_card(&mut self, card: Verified<Card>) {
+        let known = self.cards.entry((card.member.clone(), card.serial)).or_default();
+        // Two prove that the serial is contested; more prove nothing more.
+        if known.len() < 2 && !known.iter().any(|one| one.id() == card.id()) {
+            known.push(card);
+        }
+    }
+
+    fn receipt_received(&mut self, peer: &MemberId, signed: &SignedReceipt) {
+        let receipt = match self.check_receipt(peer, signed) {
+            Ok(receipt) => receipt,
+            Err(why) => return self.peer_refused(peer, why),
+        };
+        let id = signed.id();
+        if self.evidence.holds(&receipt.of.hash, id) {
+            if matches!(receipt.kind, ReceiptKind::Opened(_)) {
+                self.answer(peer, Frame::Confirm(super::Confirm { receipt: id }));
+            }
+        } else if !self.commits.has_receipt(&id) && !self.commits.is_full() {
+            let then = vec![Then::Receipted { receipt: receipt.clone(), id }];
+            self.commit(vec![Prepared::Receipt(receipt, signed.clone())], then);
+        }
+    }
+
+    fn check_receipt(&self, peer: &MemberId, signed: &SignedReceipt) -> Result<Receipt, String> {
+        let channel = self.transcript.channel();
+        let claimed = signed
+            .claims(channel)
+            .map_err(|why: ReceiptError| format!("a receipt that does not hold: {why}"))?;
+        if claimed.by != *peer {
+            return Err(format!("a receipt by {}", claimed.by));
+        }
+        let known = self.transcript.get(&claimed.of.hash).is_some_and(|node| node.head == claimed.of);
+        if claimed.of.party != self.config.me || !known {
+            return Err(format!("a receipt for {}, which is no entry of ours", claimed.of));
+        }
+        let cards = self.cards.get(&(claimed.by.clone(), claimed.by_card)).map_or(&[][..], Vec::as_slice);
+        cards
+            .iter()
+            .find_map(|card| signed.verify(channel, &card.node).ok())
+            .ok_or_else(|| format!("a receipt for {} that its card's node did not sign", claimed.of))
+    }
+
+    fn roster_received(&mut self, peer: &MemberId, document: &SignedDocument) {
+        match self.roster.clone().offer(document) {
+            Ok(false) => {}
+            Ok(true) if self.commits.is_full() => {}
+            Ok(true) => {
+                let then = vec![Then::Gossip { document: document.clone(), not_to: Some(peer.clone()) }];
+                self.commit(vec![Prepared::Roster(document.clone())], then);
+            }
+            Err(why) => self.peer_refused(peer, format!("a roster document that is refused: {why}")),
+        }
+    }
+
+    pub(super) fn roster_requested(&mut self, request: RequestId, document: SignedDocument) {
+        match self.roster.clone().offer(&document) {
+            Ok(false) => self.emit(Event::RosterTaken { request }),
+            Ok(true) if self.commits.is_full() => self.refuse(request, super::Refusal::Busy),
+            Ok(true) => {
+                let gossip = Then::Gossip { document: document.clone(), not_to: None };
+                self.commit(vec![Prepared::Roster(document)], vec![gossip, Then::RosterTaken { request }]);
+            }
+            Err(why) => self.refuse(request, super::Refusal::Credential(why.to_string())),
+        }
+    }
+
+    /// Takes a durable entry into the logs, and settles who owes what because of it.
+    pub(super) fn apply_entry(&mut self, entry: &Authentic) -> Vec<Event> {
+        let head = entry.head();
+        let change = self.transcript.insert(entry);
+        if !change.new {
+            return Vec::new();
+        }
+        let Some(node) = self.transcript.get(&head.hash) else { return Vec::new() };
+        let (turn, opens_volume) =
+            (Turn::of(node), matches!(node.facts, Facts::Authority(DocumentType::Card, _)));
+        if head.party == self.config.me {
+            for peer in self.peers.values_mut() {
+                peer.owe(turn, CardSerial(0));
+            }
+        } else if opens_volume {
+            let seen = entry.entry().seen.iter().find(|seen| seen.party == self.config.me).cloned();
+            self.owe_beyond(&head.party.clone(), head.card, seen.as_ref());
+        }
+        if opens_volume {
+            self.learn_card(&head.party, &entry.document());
+        }
+        let fork = change.fork.map(|other| Event::Fork { one: other, other: head });
+        let judged = change.judged.into_iter().map(|(entry, effect)| Event::Judged { entry, effect });
+        judged.chain(fork).collect()
+    }
+
+    /// Takes a durable receipt in: another's for our entry, or our own.
+    pub(super) fn apply_receipt(&mut self, receipt: Receipt, signed: SignedReceipt) {
+        if receipt.by == self.config.me {
+            if let (ReceiptKind::Opened(_), Some(author)) =
+                (receipt.kind, self.peers.get_mut(&receipt.of.party))
+            {
+                author.unconfirmed(signed.id(), signed.clone());
+            }
+        } else if let (Some(node), Some(peer)) =
+            (self.transcript.get(&receipt.of.hash), self.peers.get_mut(&receipt.by))
+        {
+            peer.receipted(Turn::of(node), receipt.by_card);
+        }
+        self.evidence.insert(receipt, signed);
+    }
+}

@@ -1,0 +1,111 @@
+//! What an entry's document says and which of its signatures are good, found out once when the entry comes in.
+
+use crate::{
+    dispatch::{Content, Dispatch, Kind, Nature, Precedence},
+    document::{DocumentType, SignedDocument},
+    hash::{ChannelId, DocumentId},
+    identity::{keys::PublicKey, member::MemberId},
+    labels::Namespace,
+    time::Timestamp,
+    transcript::effect::Void,
+};
+
+/// What is kept in memory of an entry's document.
+#[derive(Clone, Debug)]
+pub enum Facts {
+    /// A dispatch; its text stays in the store.
+    Dispatch(DispatchFacts),
+    /// A document that changes who may sign.
+    Authority(DocumentType, SignedDocument),
+    /// Nothing that could have effect.
+    Junk(Void),
+}
+
+/// What is kept in memory of a dispatch.
+#[derive(Clone, Debug)]
+pub struct DispatchFacts {
+    /// The channel it names.
+    pub channel: ChannelId,
+    /// The party it speaks for.
+    pub party: MemberId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its nature.
+    pub nature: Nature,
+    /// Its precedence.
+    pub precedence: Precedence,
+    /// When it was written, by its writer's clock.
+    pub written_at: Timestamp,
+    /// The provision, for a notice.
+    pub provision: Option<String>,
+    /// The notice or dispatch it answers.
+    pub refers_to: Option<DocumentId>,
+    /// Keys whose signatures are good, each once.
+    pub signers: Vec<PublicKey>,
+    /// The first key whose signature is not.
+    pub bad_signer: Option<PublicKey>,
+}
+
+impl Facts {
+    /// Reads a document that stands in an entry. Verifies a dispatch's signatures.
+    pub fn of(document: &SignedDocument) -> Self {
+        match document.document_type() {
+            None => Self::Junk(Void::NotADocument("its first line names no known type".to_owned())),
+            Some(DocumentType::Dispatch) => match Dispatch::parse(document.text()) {
+                Err(why) => Self::Junk(Void::NotADocument(why.to_string())),
+                Ok(dispatch) => Self::Dispatch(DispatchFacts::of(&dispatch, document)),
+            },
+            Some(kind) => Self::Authority(kind, document.clone()),
+        }
+    }
+
+    /// Whether it belongs to the entries that say who may sign. Decided by its type alone, whatever its effect.
+    pub const fn is_authority(&self) -> bool {
+        matches!(self, Self::Authority(..))
+    }
+
+    /// Its place in the order of service: authority first, then by precedence; junk last.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Authority(..) => 0,
+            Self::Dispatch(dispatch) => match dispatch.precedence {
+                Precedence::Flash => 1,
+                Precedence::Immediate => 2,
+                Precedence::Priority => 3,
+                Precedence::Routine => 4,
+            },
+            Self::Junk(_) => 5,
+        }
+    }
+}
+
+impl DispatchFacts {
+    fn of(dispatch: &Dispatch, document: &SignedDocument) -> Self {
+        let bytes = document.text().as_bytes();
+        let mut signers = Vec::new();
+        let mut bad_signer = None;
+        for signature in document.signatures() {
+            if signature.verify(Namespace::Dispatch, bytes).is_err() {
+                bad_signer = bad_signer.or(Some(signature.key));
+            } else if !signers.contains(&signature.key) {
+                signers.push(signature.key);
+            }
+        }
+        let provision = match &dispatch.content {
+            Content::Breach(breach) => Some(breach.provision.clone()),
+            Content::Acknowledgement(_) | Content::Reply(_) | Content::Statement(_) => None,
+        };
+        Self {
+            channel: dispatch.channel,
+            party: dispatch.party.clone(),
+            kind: dispatch.kind(),
+            nature: dispatch.nature,
+            precedence: dispatch.precedence,
+            written_at: dispatch.written_at,
+            provision,
+            refers_to: dispatch.refers_to(),
+            signers,
+            bad_signer,
+        }
+    }
+}
