@@ -1,0 +1,124 @@
+//! The node's feed: server-sent events (WHATWG HTML, "Server-sent events"), read from the response as it comes.
+
+use std::collections::VecDeque;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+
+use crate::{client::ClientError, types::Event};
+
+/// Longest event the tool takes, in bytes: a header with evidence is about 2 KiB; beyond this the node is broken.
+const LONGEST: usize = 256 * 1024;
+
+/// Events as they come. Ends with `None` when the node closes the feed; then ask again with
+/// `after` = [`EventStream::last`].
+pub struct EventStream {
+    body: Incoming,
+    parser: Parser,
+    ready: VecDeque<Event>,
+    last: Option<u64>,
+}
+
+impl EventStream {
+    pub(crate) fn new(body: Incoming, after: Option<u64>) -> Self {
+        Self { body, parser: Parser::default(), ready: VecDeque::new(), last: after }
+    }
+
+    /// The next event. Nothing is lost when the returned future is dropped before it is ready.
+    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.last = event.id.or(self.last);
+                return Ok(Some(event));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(ClientError::Broken)?;
+            if let Ok(bytes) = frame.into_data() {
+                self.take(&bytes)?;
+            }
+        }
+    }
+
+    /// The index of the last durable event handed out, to resume after.
+    pub const fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    fn take(&mut self, bytes: &Bytes) -> Result<(), ClientError> {
+        for data in self.parser.push(bytes)? {
+            let event = serde_json::from_str(&data).map_err(ClientError::Answer)?;
+            self.ready.push_back(event);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lines apart. Only `data` matters: the index stands in the JSON as well, and comments keep alive.
+#[derive(Default)]
+struct Parser {
+    line: Vec<u8>,
+    data: Option<String>,
+}
+
+impl Parser {
+    fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, ClientError> {
+        let mut done = Vec::new();
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    done.extend(self.take_line(line)?);
+                }
+                b'\r' => {}
+                byte => self.line.push(*byte),
+            }
+            if self.line.len() + self.data.as_ref().map_or(0, String::len) > LONGEST {
+                return Err(ClientError::TooLong);
+            }
+        }
+        Ok(done)
+    }
+
+    fn take_line(&mut self, line: Vec<u8>) -> Result<Option<String>, ClientError> {
+        if line.is_empty() {
+            return Ok(self.data.take());
+        }
+        let Some(value) = line.strip_prefix(b"data:") else { return Ok(None) };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let value = str::from_utf8(value).map_err(|_| ClientError::NotText)?;
+        let data = self.data.get_or_insert_default();
+        if !data.is_empty() {
+            data.push('\n');
+        }
+        data.push_str(value);
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_found_however_the_bytes_are_cut() {
+        let feed = b": hello\n\nid: 4\ndata: {\"a\":\ndata: 1}\n\nevent: x\r\ndata:two\r\n\r\n";
+        for cut in 1..feed.len() {
+            let mut parser = Parser::default();
+            let found: Vec<String> = feed.chunks(cut).flat_map(|chunk| parser.push(chunk).unwrap()).collect();
+            assert_eq!(found, ["{\"a\":\n1}", "two"], "cut every {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_refused_and_not_kept() {
+        let mut parser = Parser::default();
+        let chunk = vec![b'x'; 64 * 1024];
+        let refused = (0..8).find_map(|_| parser.push(&chunk).err());
+        assert!(matches!(refused, Some(ClientError::TooLong)));
+    }
+
+    #[test]
+    fn a_feed_that_is_not_text_is_refused() {
+        assert!(matches!(Parser::default().push(b"data: \xff\n"), Err(ClientError::NotText)));
+    }
+}
