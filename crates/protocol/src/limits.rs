@@ -53,5 +53,11 @@ pub const REHANDSHAKE_FRAMES: u64 = 1 << 20;
 pub const SESSION_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
 /// A handshake that has not completed by then is dropped.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// After a failed attempt at a session the next one waits this long, doubled with each failure …
+pub const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// … up to this. A session that held for as long counts as none failed.
+pub const REOPEN_AT_MOST: Duration = Duration::from_secs(30);
+/// The party with the higher id leaves the other this long to open first, so that they rarely cross.
+pub const REOPEN_PATIENCE: Duration = Duration::from_secs(1);
 /// Largest difference between two wall clocks that is not worth a warning.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(120);

@@ -1,0 +1,4 @@
+//! The live session, from its bytes to the choice between several.
+
+mod handshakes;
+mod support;
