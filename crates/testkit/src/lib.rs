@@ -1,1 +1,14 @@
-//! Simulated network, clock and disk for the protocol, and fixtures.
+//! A world in which channels can be tried by the thousand: virtual clocks, a network that delays, loses, repeats,
+//! reorders and cuts, disks that forget what was not committed. One seed makes one run, to the byte.
+//!
+//! [`fixtures`] makes keys, cards, charters and officers; [`disk`] and [`network`] misbehave as told by the seed; [`world`]
+//! drives whole channels with their sessions through them; [`witness`] knows what was signed and sent, and
+//! holds every step to the promises.
+
+pub mod disk;
+pub mod fixtures;
+pub mod network;
+pub mod rng;
+pub mod schedule;
+pub mod witness;
+pub mod world;

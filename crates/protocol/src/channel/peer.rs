@@ -154,8 +154,13 @@ impl Peer {
 }
 
 impl Channel {
+    /// What this side holds: the first frame in a session, also in one that does not carry the others yet.
+    pub fn hello(&self) -> Hello {
+        Hello { heads: self.hello_heads(), roster: self.roster.digest() }
+    }
+
     pub(super) fn path_up(&mut self, peer: &MemberId) {
-        let hello = Hello { heads: self.hello_heads(), roster: self.roster.digest() };
+        let hello = self.hello();
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.start(hello);
         }

@@ -36,7 +36,7 @@ impl Channel {
             return self.peer_refused(peer, "not a party of this channel");
         }
         match frame {
-            Frame::Hello(hello) => self.hello(now, peer, &hello),
+            Frame::Hello(hello) => self.greeted(now, peer, &hello),
             Frame::Entry(item) => self.entry_received(now, peer, item),
             Frame::Receipt(signed) => self.receipt_received(peer, &signed),
             Frame::Confirm(confirm) => {
@@ -53,7 +53,7 @@ impl Channel {
         }
     }
 
-    fn hello(&mut self, now: Now, peer: &MemberId, hello: &Hello) {
+    fn greeted(&mut self, now: Now, peer: &MemberId, hello: &Hello) {
         if hello.heads.len() > limits::HELLO_HEADS {
             return self.peer_refused(peer, format!("a hello with {} heads", hello.heads.len()));
         }
