@@ -1,0 +1,63 @@
+//! The exit codes, which scripts may rely on.
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// The node is not running or not reachable.
+    NodeAway = 3,
+    /// Refused here by rule: duty, provision, limit, key.
+    Refused = 4,
+    /// `--wait` ran out of time. It is recorded and will go on.
+    OutOfTime = 5,
+    /// A verification failed.
+    Unverified = 6,
+    /// Refused or expired on the way.
+    RefusedOnTheWay = 7,
+}
+
+impl Exit {
+    /// All of them, in order, with what they mean.
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::Done, "done"),
+        (Self::Failed, "failed"),
+        (Self::Usage, "wrong usage"),
+        (Self::NodeAway, "node not running or not reachable"),
+        (Self::Refused, "refused by rule here (duty, provision, limit, key)"),
+        (Self::OutOfTime, "`--wait` ran out of time (recorded; will go on)"),
+        (Self::Unverified, "a verification failed"),
+        (Self::RefusedOnTheWay, "refused or expired on the way"),
+    ];
+
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The code that a node's refusal names; one that does not exist is a failure.
+    pub fn from_code(code: u8) -> Self {
+        let found = Self::ALL.iter().map(|(exit, _)| *exit).find(|exit| exit.code() == code);
+        found.filter(|exit| *exit != Self::Done).unwrap_or(Self::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn codes_count_up_and_a_refusal_is_never_done() {
+        for (at, (exit, _)) in Exit::ALL.iter().enumerate() {
+            assert_eq!(usize::from(exit.code()), at);
+        }
+        assert_eq!(Exit::from_code(6), Exit::Unverified);
+        assert_eq!(Exit::from_code(0), Exit::Failed);
+        assert_eq!(Exit::from_code(200), Exit::Failed);
+    }
+}

@@ -1,0 +1,237 @@
+//! Private keys on disk: read after the checks of threat L2, opened with a passphrase that is asked on the terminal
+//! without echo or comes from a file; never from an argument or the environment, where others could see it (L3).
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use demarche_control::layout::{self, SecretFileError};
+use demarche_protocol::identity::{
+    keys::{PublicKey, SecretKey},
+    openssh::{self, PrivateKeyError},
+};
+use zeroize::Zeroizing;
+
+use crate::error::{Result, chain, refused};
+
+/// Longest passphrase that is taken, in bytes.
+const PASSPHRASE: usize = 1024;
+
+/// Where a key's passphrase comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Passphrase<'a> {
+    /// Asked on the terminal, when the key needs one.
+    #[default]
+    Asked,
+    /// The first line of this file, which must be its owner's alone.
+    File(&'a Path),
+}
+
+impl<'a> Passphrase<'a> {
+    /// From `--passphrase-file`.
+    pub fn from_option(file: Option<&'a PathBuf>) -> Self {
+        file.map_or(Self::Asked, |file| Self::File(file))
+    }
+}
+
+/// Reads a private key. The failure names the file and the command that puts it right.
+pub fn read(path: &Path, passphrase: Passphrase<'_>) -> Result<SecretKey> {
+    let pem = layout::read_secret(path).map_err(|error| unreadable(&error))?;
+    let name = path.display();
+    match openssh::read(&pem, None) {
+        Err(PrivateKeyError::NeedsPassphrase) => {
+            let secret = match passphrase {
+                Passphrase::File(file) => passphrase_of(file)?,
+                Passphrase::Asked => ask(&format!("Passphrase for {name}: "))?,
+            };
+            openssh::read(&pem, Some(&secret)).map_err(|why| refused(format!("{name}: {why}")))
+        }
+        Err(PrivateKeyError::NotOpenSsh) if PublicKey::from_openssh(&pem).is_ok() => {
+            Err(refused(format!("{name} holds a public key; the private one is needed"))
+                .help(format!("--key {}", path.with_extension("").display())))
+        }
+        other => other.map_err(|why| {
+            refused(format!("{name}: {why}"))
+                .help("make one with: demarche key new (or ssh-keygen -t ed25519)")
+        }),
+    }
+}
+
+/// The first line of a passphrase file, which must be its owner's alone.
+pub fn passphrase_of(file: &Path) -> Result<Zeroizing<String>> {
+    let text = layout::read_secret(file).map_err(|error| unreadable(&error))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(refused(format!("{} begins with an empty line, not a passphrase", file.display())));
+    }
+    Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Asks for a new passphrase twice, until both are the same.
+pub fn ask_new(what: &str) -> Result<Zeroizing<String>> {
+    loop {
+        let first = ask(&format!("New passphrase for {what}: "))?;
+        if first.is_empty() {
+            return Err(refused("an empty passphrase protects nothing")
+                .help("--no-passphrase makes a key without one, for tests and machines nobody else enters"));
+        }
+        if *first == *ask("The same again: ")? {
+            return Ok(first);
+        }
+        let mut terminal = terminal()?;
+        // A terminal that is gone fails at the next question.
+        let _ = terminal.write_all(b"They differ. Once more.\n");
+    }
+}
+
+/// Asks on the controlling terminal without echo.
+pub fn ask(prompt: &str) -> Result<Zeroizing<String>> {
+    let mut terminal = terminal()?;
+    let lost = |why: io::Error| {
+        refused(format!("the terminal cannot be used: {why}")).help("--passphrase-file FILE")
+    };
+    terminal.write_all(crate::escape::line(prompt).as_bytes()).map_err(lost)?;
+    let silence = Silence::on(&terminal).map_err(lost)?;
+    let answer = read_line(&mut terminal).map_err(lost);
+    drop(silence);
+    let _ = terminal.write_all(b"\n");
+    answer
+}
+
+/// The public half of a key: from `FILE.pub` beside it when that is there, so that no passphrase is needed.
+pub fn public_of(path: &Path, passphrase: Passphrase<'_>) -> Result<PublicKey> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".pub");
+    let line = layout::read_bounded(Path::new(&beside), layout::SECRET_FILE).ok();
+    let line = line.and_then(|bytes| String::from_utf8(bytes).ok());
+    match line.and_then(|line| PublicKey::from_openssh(&line).ok()) {
+        Some(key) => Ok(key),
+        None => read(path, passphrase).map(|key| key.public()),
+    }
+}
+
+/// Fresh random bytes of the system.
+pub fn random<const N: usize>() -> io::Result<Zeroizing<[u8; N]>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    File::open("/dev/urandom")?.read_exact(&mut *bytes)?;
+    Ok(bytes)
+}
+
+fn unreadable(error: &SecretFileError) -> crate::error::Failure {
+    let failure = refused(chain(error));
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+fn terminal() -> Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
+        refused("a passphrase is needed, and there is no terminal to ask for it on")
+            .help("--passphrase-file FILE, a file that only you can read (chmod 600)")
+    })
+}
+
+fn read_line(from: &mut File) -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE));
+    let mut byte = Zeroizing::new([0]);
+    while from.read(&mut *byte)? == 1 && byte[0] != b'\n' {
+        if line.len() == PASSPHRASE {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the passphrase is too long"));
+        }
+        line.push(byte[0]);
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    let text = std::str::from_utf8(&line);
+    text.map(|text| Zeroizing::new(text.to_owned()))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the passphrase is not UTF-8"))
+}
+
+/// Echo is off while this lives.
+struct Silence {
+    terminal: File,
+    before: rustix::termios::Termios,
+}
+
+impl Silence {
+    fn on(terminal: &File) -> io::Result<Self> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(terminal)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        let terminal = terminal.try_clone()?;
+        tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        use rustix::termios::{OptionalActions, tcsetattr};
+        // Nothing can be done about a terminal that is gone.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use demarche_control::layout::{PRIVATE, PUBLIC};
+    use demarche_protocol::identity::openssh::Protection;
+
+    use super::*;
+    use crate::exit::Exit;
+
+    fn put(name: &str, text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        layout::write(&path, text.as_bytes(), mode).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_key_with_a_passphrase_is_opened_by_a_passphrase_file() {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let protection = Protection { passphrase: "correct horse", salt: [1; 16], check: 7 };
+        let pem = openssh::write(&key, "", Some(&protection)).unwrap();
+        let (directory, path) = put("officer.key", &pem, PRIVATE);
+        let file = directory.path().join("pass");
+        layout::write(&file, b"correct horse\n", PRIVATE).unwrap();
+        assert_eq!(read(&path, Passphrase::File(&file)).unwrap().public(), key.public());
+
+        layout::write(&file, b"wrong\n", PRIVATE).unwrap();
+        let failure = read(&path, Passphrase::File(&file)).err().unwrap();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.what.contains("the passphrase is wrong"), "{}", failure.what);
+    }
+
+    #[test]
+    fn l2_a_key_that_others_may_read_is_refused_with_the_remedy() {
+        let pem = openssh::write(&SecretKey::from_seed(&[9; 32]), "", None).unwrap();
+        let (_directory, path) = put("officer.key", &pem, PUBLIC);
+        let failure = read(&path, Passphrase::Asked).err().unwrap();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(failure.help, [format!("chmod 600 {}", path.display())]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(read(&path, Passphrase::Asked).is_ok());
+    }
+
+    #[test]
+    fn a_public_key_in_place_of_a_private_one_is_named() {
+        let line = SecretKey::from_seed(&[9; 32]).public().to_openssh();
+        let (_directory, path) = put("officer.pub", &line, PRIVATE);
+        let failure = read(&path, Passphrase::Asked).err().unwrap();
+        assert!(failure.what.ends_with("holds a public key; the private one is needed"), "{}", failure.what);
+        assert!(failure.help[0].ends_with("/officer"), "{}", failure.help[0]);
+    }
+
+    #[test]
+    fn randomness_is_not_the_same_twice() {
+        assert_ne!(*random::<32>().unwrap(), *random::<32>().unwrap());
+    }
+}

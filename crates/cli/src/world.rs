@@ -1,0 +1,144 @@
+//! What a command has of the world around it: screen, input, environment, clock, directory. The process's own in
+//! [`World::of_process`]; tests bring theirs, so that many commands can run side by side in one process.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io::{self, BufRead, BufReader, IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+};
+
+use demarche_protocol::time::Timestamp;
+
+use crate::screen::Screen;
+
+/// Everything a command may touch besides files and the node's socket.
+pub struct World {
+    /// Where it prints.
+    pub screen: Screen,
+    /// Where it reads.
+    pub input: Input,
+    /// The environment, as it was at the start.
+    pub env: Env,
+    /// The wall clock.
+    pub now: Box<dyn Fn() -> Timestamp + Send>,
+    /// The current directory: kept files go there.
+    pub directory: PathBuf,
+}
+
+impl World {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        Self {
+            screen: Screen::of_process(),
+            input: Input::new(Box::new(BufReader::new(io::stdin())), io::stdin().is_terminal()),
+            env: Env::new(std::env::vars_os()),
+            now: Box::new(wall_clock),
+            directory: PathBuf::from("."),
+        }
+    }
+
+    /// Whether a person can be asked: reads from a terminal and sees the questions on one.
+    pub const fn is_asked(&self) -> bool {
+        self.input.terminal && self.screen.is_terminal()
+    }
+}
+
+/// What the wall clock says.
+pub fn wall_clock() -> Timestamp {
+    // A clock before 1970 is shown as what it is nearest to.
+    Timestamp::from_millis(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
+}
+
+/// Stdin.
+pub struct Input {
+    from: Box<dyn BufRead + Send>,
+    terminal: bool,
+}
+
+impl Input {
+    /// Input from this reader; `terminal` says whether a person types.
+    pub fn new(from: Box<dyn BufRead + Send>, terminal: bool) -> Self {
+        Self { from, terminal }
+    }
+
+    /// Whether a person types.
+    pub const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// One line without its end; `None` at the end of input. What is not UTF-8 is replaced: a person retypes it.
+    pub fn line(&mut self) -> io::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        if self.from.read_until(b'\n', &mut bytes)? == 0 {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+
+    /// Everything to the end, at most `limit` bytes and one more, so that the caller sees when there was more.
+    pub fn everything(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        (&mut self.from).take(more).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// The environment's variables.
+#[derive(Clone, Debug, Default)]
+pub struct Env(BTreeMap<OsString, OsString>);
+
+impl Env {
+    /// These variables; an empty one is none.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        Self(variables.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&OsString> {
+        self.0.get(OsString::from(name).as_os_str())
+    }
+
+    /// The value as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// The default data directory: `$XDG_DATA_HOME/demarche`, else `~/.local/share/demarche`
+    /// (XDG Base Directory Specification, which has relative paths ignored).
+    pub fn default_data(&self) -> Option<PathBuf> {
+        self.xdg("XDG_DATA_HOME", ".local/share").map(|base| base.join("demarche"))
+    }
+
+    /// The default profile: `$XDG_CONFIG_HOME/demarche/profile.toml`, else below `~/.config`.
+    pub fn default_profile(&self) -> Option<PathBuf> {
+        self.xdg("XDG_CONFIG_HOME", ".config").map(|base| base.join("demarche/profile.toml"))
+    }
+
+    fn xdg(&self, name: &str, below_home: &str) -> Option<PathBuf> {
+        let set = self.path(name).filter(|path| path.is_absolute());
+        set.or_else(|| self.path("HOME").map(|home| home.join(Path::new(below_home))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> Env {
+        Env::new(variables.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn default_places_follow_xdg() {
+        let home = env(&[("HOME", "/home/o"), ("XDG_DATA_HOME", "relative"), ("XDG_CONFIG_HOME", "")]);
+        assert_eq!(home.default_data().unwrap(), Path::new("/home/o/.local/share/demarche"));
+        assert_eq!(home.default_profile().unwrap(), Path::new("/home/o/.config/demarche/profile.toml"));
+        let set = env(&[("HOME", "/home/o"), ("XDG_DATA_HOME", "/d"), ("XDG_CONFIG_HOME", "/c")]);
+        assert_eq!(set.default_data().unwrap(), Path::new("/d/demarche"));
+        assert_eq!(set.default_profile().unwrap(), Path::new("/c/demarche/profile.toml"));
+        assert_eq!(env(&[]).default_data(), None);
+    }
+}
