@@ -1,0 +1,96 @@
+//! Child processes: started, watched through `/proc`, ended when dropped.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+
+/// A running child.
+pub struct Process {
+    child: Child,
+    /// Its name in the tables.
+    pub name: String,
+}
+
+/// Clock ticks a second: `_SC_CLK_TCK`, 100 on every Linux.
+const TICKS: u64 = 100;
+
+impl Process {
+    /// Starts a node and waits for its line `ready: …` on stderr.
+    pub fn node(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("stderr is piped")?).lines();
+        let mut said = Vec::new();
+        for line in lines.by_ref() {
+            let line = line?;
+            if line.starts_with("ready:") {
+                std::thread::spawn(move || lines.for_each(drop));
+                return Ok(Self { child, name: name.to_owned() });
+            }
+            said.push(line);
+        }
+        bail!("{name} did not become ready: {}", said.join("\n"))
+    }
+
+    /// Starts a child that prints one line on stdout when it is ready, and gives that line.
+    pub fn announced(name: &str, command: &mut Command) -> anyhow::Result<(Self, String)> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
+        Ok((Self { child, name: name.to_owned() }, line.trim().to_owned()))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Processor time it has used, user and system (proc(5), `/proc/pid/stat`, fields 14 and 15).
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').context("no name in stat")?.1.split_ascii_whitespace().collect();
+        let ticks = fields.get(11).context("utime")?.parse::<u64>()?
+            + fields.get(12).context("stime")?.parse::<u64>()?;
+        Ok(Duration::from_millis(ticks * 1000 / TICKS))
+    }
+
+    /// Resident memory, MiB.
+    pub fn memory(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib / 1024.0)
+    }
+
+    /// Payload bytes that it has sent and received over TCP connections to `port` (`ss -i`).
+    pub fn tcp_bytes(&self, port: u16) -> anyhow::Result<u64> {
+        let output = Command::new("ss")
+            .args(["-tinpHO", "state", "established"])
+            .output()
+            .context("ss, of iproute2")?;
+        let text = String::from_utf8(output.stdout)?;
+        let peer = format!(":{port} ");
+        let owner = format!("pid={},", self.id());
+        let field = |line: &str, name: &str| -> u64 {
+            line.split_ascii_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok()).unwrap_or(0)
+        };
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.contains(&peer) && line.contains(&owner)).collect();
+        if lines.is_empty() {
+            bail!("{} has no TCP connection to port {port}", self.name);
+        }
+        Ok(lines.iter().map(|line| field(line, "bytes_sent:") + field(line, "bytes_received:")).sum())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
