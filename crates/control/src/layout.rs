@@ -139,6 +139,17 @@ impl ChannelDir {
         self.incoming().join(format!("{document}.json"))
     }
 
+    /// `installed/`: a copy of every document that `install` has verified and left here, so that the tool knows them
+    /// while the node is stopped. The node neither reads nor changes it.
+    pub fn installed(&self) -> PathBuf {
+        self.0.join("installed")
+    }
+
+    /// `installed/ID.json`.
+    pub fn installed_file(&self, document: DocumentId) -> PathBuf {
+        self.installed().join(format!("{document}.json"))
+    }
+
     /// `refused/`.
     pub fn refused(&self) -> PathBuf {
         self.0.join("refused")

@@ -6,6 +6,7 @@ pub mod keys;
 pub mod member;
 pub mod officer;
 pub mod openssh;
+pub mod prekey;
 pub mod revocation;
 pub mod roots;
 pub mod roster;
