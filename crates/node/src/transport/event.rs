@@ -59,7 +59,8 @@ pub enum TransportEvent {
         /// TCP or QUIC.
         carrier: Carrier,
     },
-    /// Capital: the connection to a mediator ended; it is being dialled again.
+    /// Capital: the connection to a mediator ended, and with it the reservation and all circuits over it. It is being
+    /// dialled again.
     MediatorDown {
         /// The mediator.
         node: NodeId,
@@ -194,6 +195,8 @@ pub enum Refusal {
     SecondStream,
     /// Too many strangers are connected, in all or from one address.
     TooManyStrangers,
+    /// One known node has too many connections.
+    TooManyConnections,
     /// Too many handshakes are unfinished, in all or from one address.
     TooManyHandshakes,
     /// The runtime does not take streams as fast as they come.
@@ -218,6 +221,8 @@ pub struct Events(pub(crate) mpsc::Receiver<TransportEvent>);
 
 impl Events {
     /// The next event, or `None` once the transport has shut down and all events were taken.
+    ///
+    /// `None` without a [`shutdown`](super::Transport::shutdown) means that the network task died: restart the node.
     pub async fn next(&mut self) -> Option<TransportEvent> {
         self.0.recv().await
     }

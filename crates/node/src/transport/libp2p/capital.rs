@@ -18,7 +18,7 @@ use super::{
     errors::{circuit_error, dial_trouble},
     identity::{node_id, peer_id},
     link::{Link, Step},
-    multiaddr::{circuit, multiaddr},
+    multiaddr::{before_circuit, circuit, multiaddr},
     streams::Reply,
 };
 use crate::transport::{
@@ -158,7 +158,8 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let base = connection.address.clone();
+        // When the relay client dialled, the address ends in the mediator's peer id.
+        let base = before_circuit(&connection.address);
         let dialled = self.links.get_mut(&node).and_then(|link| link.dialled(id));
         // The relay client may dial by itself, too, when a connection is lost while it is asked something.
         if let Some(link) = self.links.get_mut(&node)

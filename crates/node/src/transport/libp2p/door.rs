@@ -111,7 +111,7 @@ impl Behaviour {
         if self.known.contains(node) {
             let connections = self.connections.entry(peer).or_default();
             if connections.len() >= MAX_CONNECTIONS_PER_NODE {
-                return Err(self.deny(Some(node), Refusal::TooManyStrangers));
+                return Err(self.deny(Some(node), Refusal::TooManyConnections));
             }
             connections.insert(connection);
             if let Some(host) = host
