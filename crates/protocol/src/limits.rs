@@ -16,6 +16,14 @@ pub const PROVISION_CODE: usize = 32;
 pub const MEMBERS: usize = 16;
 /// Most provisions of one charter.
 pub const PROVISIONS: usize = 512;
+/// Most fallback contacts of one member: they are printed whole, at the worst moment.
+pub const FALLBACKS: usize = 16;
+/// Most languages in which one provision has a title: far above the six of the United Nations.
+pub const LANGUAGES: usize = 16;
+/// Most addresses of one mediator: each is tried in turn, so more would only delay the finding that none answers.
+pub const ADDRESSES: usize = 16;
+/// Most channels that one officer's document or revocation names.
+pub const CHANNELS: usize = 16;
 /// Most root keys of one member.
 pub const ROOTS: usize = 16;
 /// Most signatures on one document: every root of every member of the largest charter.

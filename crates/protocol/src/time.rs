@@ -55,12 +55,20 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        // jiff would take other offsets and convert; a signed text must not depend on that.
-        if !text.ends_with('Z') {
+        // One form only, seconds and Z written out, with three digits of a second or none: what else RFC 3339, TOML and
+        // jiff take (offsets, a space, lower case, 23:59:60) is read differently by others.
+        let form = match text.len() {
+            20 => "0000-00-00T00:00:00Z",
+            24 => "0000-00-00T00:00:00.000Z",
+            _ => return Err(TimestampError),
+        };
+        let fits = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
+        if !text.bytes().zip(form.bytes()).all(fits) {
             return Err(TimestampError);
         }
         let moment: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
-        if moment.subsec_nanosecond() % 1_000_000 != 0 {
+        // A leap second would come out as another moment than was written.
+        if !format!("{moment:.3}").starts_with(text.trim_end_matches('Z')) {
             return Err(TimestampError);
         }
         u64::try_from(moment.as_millisecond()).map(Self).map_err(|_| TimestampError)

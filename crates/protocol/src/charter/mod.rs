@@ -1,4 +1,4 @@
-//! The charter: who, which provisions, which rules. Every party and every mediator that it names signs
+//! The charter (docs/protocol.md §4.1): who, which provisions, which rules. Every party and every mediator that it names signs
 //! it with its roots, and its SHA-256 is the channel's name.
 
 pub mod policy;
@@ -12,6 +12,7 @@ use crate::{
     document::{DocumentError, DocumentType, Fields, SignedDocument, Writer},
     identity::{
         Verified,
+        keys::PublicKey,
         member::MemberId,
         roots::{RootList, RootsError},
     },
@@ -83,6 +84,24 @@ pub struct Signing {
     pub needed: usize,
 }
 
+/// Whether `code` can be a provision's: one word, as it stands on the command line and in tables.
+pub(crate) fn check_code(code: &str) -> Result<(), String> {
+    if code.is_empty() || code.contains(char::is_whitespace) {
+        Err("a provision's code is one word, like 3.2".to_owned())
+    } else if code.len() > limits::PROVISION_CODE {
+        Err(format!("has {} bytes; at most {} are allowed", code.len(), limits::PROVISION_CODE))
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether `text` has the form of a BCP 47 code: parts of one to eight letters and digits, joined by hyphens.
+fn is_language(text: &str) -> bool {
+    let part =
+        |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= limits::PROVISION_CODE && text.split('-').all(part)
+}
+
 impl Provision {
     /// The title in `language`, else in English, else in whatever there is.
     pub fn title_in(&self, language: &str) -> &str {
@@ -95,20 +114,21 @@ impl Provision {
         let mut seen = BTreeSet::new();
         let mut provisions = Vec::new();
         for mut fields in fields.tables("provision", limits::PROVISIONS)? {
-            let code = fields.line("code")?;
-            if code.len() > limits::PROVISION_CODE {
-                return Err(fields.refuse("code", format!("longer than {} bytes", limits::PROVISION_CODE)));
-            }
+            let code = fields.parsed("code", |text| check_code(text).map(|()| text.to_owned()))?;
             if !seen.insert(code.clone()) {
                 return Err(fields.refuse("code", format!("the provision {code} stands twice")));
             }
             let precedence = fields.optional("precedence", str::parse)?;
             let mut titles = fields.table("title")?;
             let mut title = BTreeMap::new();
-            for language in titles.keys() {
-                let known =
-                    !language.is_empty() && language.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                if !known {
+            let languages = titles.keys();
+            if languages.len() > limits::LANGUAGES {
+                let why =
+                    format!("has {} languages; at most {} are allowed", languages.len(), limits::LANGUAGES);
+                return Err(fields.refuse("title", why));
+            }
+            for language in languages {
+                if !is_language(&language) {
                     return Err(titles.refuse(&language, "not a language code, like `en` or `fa`"));
                 }
                 title.insert(language.clone(), titles.line(&language)?);
@@ -134,13 +154,28 @@ impl Provision {
     }
 }
 
+/// What stands in the charter already while it is read.
+#[derive(Default)]
+struct Seen {
+    ids: BTreeSet<MemberId>,
+    roots: BTreeSet<PublicKey>,
+}
+
 impl Member {
-    fn read(mut fields: Fields<'_>) -> Result<Self, DocumentError> {
-        let id = fields.parsed("id", str::parse)?;
+    fn read(mut fields: Fields<'_>, seen: &mut Seen) -> Result<Self, DocumentError> {
+        let id: MemberId = fields.parsed("id", str::parse)?;
+        if !seen.ids.insert(id.clone()) {
+            return Err(fields.refuse("id", "this party or mediator stands twice"));
+        }
         let name = fields.line("name")?;
         let roots = RootList::read(&mut fields)?;
+        // One person must not be able to sign for two sides.
+        if let Some(key) = roots.keys().iter().find(|key| !seen.roots.insert(**key)) {
+            let why = format!("the root {} is a root of another member as well", key.fingerprint());
+            return Err(fields.refuse("roots", why));
+        }
         let mut fallback = Vec::new();
-        for mut contact in fields.tables("fallback", limits::MEMBERS)? {
+        for mut contact in fields.tables("fallback", limits::FALLBACKS)? {
             fallback.push(contact.line("say")?);
             contact.finish()?;
         }
@@ -162,19 +197,13 @@ impl Charter {
         let mut fields = Fields::of(text, DocumentType::Charter)?;
         let title = fields.line("title")?;
         let drafted_at = fields.time("drafted_at")?;
-        let mut seen = BTreeSet::new();
+        let mut seen = Seen::default();
         let mut members = |fields: &mut Fields<'_>, table: &str| {
-            let mut members = Vec::new();
-            for fields in fields.tables(table, limits::MEMBERS)? {
-                // The refusal must name the table's own line, so it is prepared before the table is used up.
-                let twice = fields.refuse("id", "this party or mediator stands twice");
-                let member = Member::read(fields)?;
-                if !seen.insert(member.id.clone()) {
-                    return Err(twice);
-                }
-                members.push(member);
-            }
-            Ok(members)
+            fields
+                .tables(table, limits::MEMBERS)?
+                .into_iter()
+                .map(|fields| Member::read(fields, &mut seen))
+                .collect::<Result<Vec<_>, _>>()
         };
         let parties = members(&mut fields, "party")?;
         let mediators = members(&mut fields, "mediator")?;

@@ -1,4 +1,4 @@
-//! The charter's rules: signatures and times by precedence, and the line's limits. Where a charter is
+//! The charter's rules (docs/protocol.md §4.1): signatures and times by precedence, and the line's limits. Where a charter is
 //! silent, the defaults here hold.
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -19,6 +19,12 @@ pub struct Size(pub u64);
 
 const DAY: u64 = 24 * 60 * 60;
 
+/// Decimal digits alone, without leading zero: `+5` and `05` would be second ways to write the same.
+fn whole_number(digits: &str) -> Option<u64> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    if plain { digits.parse().ok() } else { None }
+}
+
 impl FromStr for Span {
     type Err = &'static str;
 
@@ -32,7 +38,7 @@ impl FromStr for Span {
             Some("d") => DAY,
             _ => return Err(WHY),
         };
-        let count: u64 = digits.parse().map_err(|_| WHY)?;
+        let count = whole_number(digits).ok_or(WHY)?;
         // A hundred years: more is a mistake, and sums of such spans stay far from overflowing.
         let seconds =
             count.checked_mul(unit).filter(|seconds| (1..=36_525 * DAY).contains(seconds)).ok_or(WHY)?;
@@ -68,7 +74,7 @@ impl FromStr for Size {
             Some("GiB") => 1 << 30,
             _ => return Err(WHY),
         };
-        let count: u64 = digits.parse().map_err(|_| WHY)?;
+        let count = whole_number(digits).ok_or(WHY)?;
         count.checked_mul(unit).filter(|bytes| *bytes > 0).map(Self).ok_or(WHY)
     }
 }

@@ -1,10 +1,9 @@
-//! A notice of breach: which provision, what happened, when, where, and what is asked. Opens a case.
+//! A notice of breach (docs/protocol.md §4.7): which provision, what happened, when, where, and what is asked. Opens a case.
 
 use super::{Confidence, Means, read_body};
 use crate::{
-    charter::policy::Span,
+    charter::{check_code, policy::Span},
     document::{DocumentError, Fields, Writer},
-    limits,
     time::Timestamp,
 };
 
@@ -51,10 +50,7 @@ pub struct Breach {
 
 impl Breach {
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Self, DocumentError> {
-        let provision = fields.line("provision")?;
-        if provision.len() > limits::PROVISION_CODE {
-            return Err(fields.refuse("provision", format!("longer than {} bytes", limits::PROVISION_CODE)));
-        }
+        let provision = fields.parsed("provision", |text| check_code(text).map(|()| text.to_owned()))?;
         let title = fields.line("title")?;
         let occurred = read_occurred(fields)?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! A dispatch: the document that an officer signs. All kinds share a head; one file holds each kind's own part.
+//! A dispatch (docs/protocol.md §4.7): the document that an officer signs. All kinds share a head; one file holds each kind's own part.
 
 pub mod acknowledgement;
 pub mod breach;
@@ -102,7 +102,10 @@ impl Dispatch {
             "reply" => Content::Reply(Reply::read(&mut fields)?),
             "statement" => Content::Statement(Statement::read(&mut fields)?),
             unknown => {
-                return Err(fields.refuse("kind", format!("a dispatch of kind `{unknown}` is not known here")));
+                return Err(fields.refuse(
+                    "kind",
+                    format!("a dispatch of kind `{}` is not known here", unknown.escape_debug()),
+                ));
             }
         };
         fields.finish()?;
@@ -167,21 +170,22 @@ impl Dispatch {
     }
 }
 
-/// Reads prose of several lines, neither empty nor longer than [`limits::BODY`].
+/// Reads prose of several lines, neither empty nor longer than [`limits::BODY`], or absent.
 fn read_body(fields: &mut Fields<'_>, key: &str) -> Result<Option<String>, DocumentError> {
-    fields.optional(key, |text| {
-        if text.trim().is_empty() {
-            Err("must not be empty".to_owned())
-        } else if text.len() > limits::BODY {
-            Err(format!("has {} bytes; at most {} are allowed", text.len(), limits::BODY))
-        } else {
-            Ok(text.to_owned())
-        }
-    })
+    fields.optional(key, check_body)
 }
 
 /// Reads prose that must be there.
 fn need_body(fields: &mut Fields<'_>, key: &str) -> Result<String, DocumentError> {
-    let missing = fields.refuse(key, "a text is needed");
-    read_body(fields, key)?.ok_or(missing)
+    fields.parsed(key, check_body)
+}
+
+fn check_body(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        Err("must not be empty".to_owned())
+    } else if text.len() > limits::BODY {
+        Err(format!("has {} bytes; at most {} are allowed", text.len(), limits::BODY))
+    } else {
+        Ok(text.to_owned())
+    }
 }

@@ -1,17 +1,18 @@
 //! The one door for texts: what a person answers for is a short TOML text, signed over its exact bytes.
 //!
-//! A document's name is the SHA-256 of its text. [`reader`] takes a text apart strictly, with line and
+//! A document's name is the SHA-256 of its text (docs/protocol.md §2). [`reader`] takes a text apart strictly, with line and
 //! column for whatever it refuses; [`writer`] renders in one fixed form. Whether the signatures are
 //! the ones needed is for `identity`, `charter` and `transcript` to judge.
 
 pub mod reader;
+mod shape;
 pub mod writer;
 
 use std::{fmt, sync::Arc};
 
-use bincode::{Decode, Encode};
+use bincode::{Decode, Encode, de::Decoder, error::DecodeError};
 
-pub use reader::{DocumentError, Fields, Position, Problem};
+pub use reader::{DocumentError, Fields, Position, Problem, utf8};
 pub use writer::Writer;
 
 use crate::{
@@ -75,11 +76,23 @@ impl DocumentType {
 
     /// The type that a text's first line names, read without parsing the rest.
     pub fn of(text: &str) -> Option<Self> {
-        let line = text.lines().next()?.trim();
-        let value = line.strip_prefix("demarche")?.trim_start().strip_prefix('=')?.trim();
-        let name = value.strip_prefix('"')?.split_once("/1\"")?.0;
+        named_type(text).and_then(Self::named)
+    }
+
+    /// The type of `TYPE/1`.
+    fn named(type_and_version: &str) -> Option<Self> {
+        let name = type_and_version.strip_suffix("/1")?;
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
+}
+
+/// What stands between the quotes of the first line, `demarche = "TYPE/VERSION"`: exactly this line, so that no two
+/// readers can take one text for documents of two types.
+fn named_type(text: &str) -> Option<&str> {
+    let line = text.split('\n').next()?;
+    let named = line.strip_prefix("demarche = \"")?.strip_suffix('"')?;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-/".contains(&byte);
+    (named.len() <= limits::LINE && named.bytes().all(plain)).then_some(named)
 }
 
 impl fmt::Display for DocumentType {
@@ -91,7 +104,7 @@ impl fmt::Display for DocumentType {
 /// A document's text with the signatures that came with it. Says nothing until verified.
 ///
 /// Cheap to clone: the text is shared.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Encode)]
 pub struct SignedDocument {
     text: Arc<str>,
     signatures: Vec<KeySignature>,
@@ -101,6 +114,23 @@ impl Wire for SignedDocument {
     const LIMIT: usize = limits::FRAME;
     const NAME: &'static str = "signed document";
 }
+
+impl<C> Decode<C> for SignedDocument {
+    /// Signatures out of order, twice or too many are no encoding of a document: one set of signatures
+    /// is one row of bytes (threat K11), and no key counts twice.
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let text = String::decode(decoder)?;
+        if text.len() > limits::DOCUMENT_TEXT {
+            return Err(DecodeError::Other("a document's text is too long"));
+        }
+        let signatures = Vec::<KeySignature>::decode(decoder)?;
+        if signatures.len() > limits::SIGNATURES || !signatures.is_sorted_by(|a, b| a < b) {
+            return Err(DecodeError::Other("a document's signatures are not in order"));
+        }
+        Ok(Self { text: text.into(), signatures })
+    }
+}
+bincode::impl_borrow_decode!(SignedDocument);
 
 impl fmt::Debug for SignedDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,6 +200,7 @@ impl SignedDocument {
             .filter(|signature| signature.verify(namespace, self.text.as_bytes()).is_ok())
             .map(|signature| signature.key)
             .collect();
+        // The signatures are in the order of their keys.
         keys.dedup();
         keys
     }

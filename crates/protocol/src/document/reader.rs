@@ -1,8 +1,11 @@
-//! Strict reading of a document's text. Everything is refused that two readers could understand differently: unknown
-//! or repeated keys, other types, text that is not NFC, control and bidirectional characters
-//! (threat B2). Every refusal names line and column.
+//! Strict reading of a document's text (docs/protocol.md §2). Everything is refused that two readers could
+//! understand differently: unknown or repeated keys, other types, text that is not NFC, control and
+//! bidirectional characters (threat B2). Every refusal names line and column.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use toml::{
     Spanned,
@@ -10,7 +13,7 @@ use toml::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::DocumentType;
+use super::{DocumentType, shape};
 use crate::{limits, time::Timestamp};
 
 /// A place in a text, counted from 1; columns count characters.
@@ -46,9 +49,18 @@ pub struct DocumentError {
 /// What is wrong with a text at one place.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Problem {
-    /// Not TOML; the parser's words. A repeated key is found here.
+    /// Bytes that are not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// Not TOML; the parser's words.
     #[error("{0}")]
     Syntax(String),
+    /// A key or a table that stands there already.
+    #[error("`{0}` stands twice")]
+    Repeated(String),
+    /// A form of TOML that signed texts do without.
+    #[error("{0}")]
+    Form(&'static str),
     /// The first line does not name a document type.
     #[error("the first line must be `demarche = \"TYPE/1\"`")]
     NoType,
@@ -104,8 +116,22 @@ pub fn forbidden_character(text: &str) -> Option<(usize, char)> {
 }
 
 fn is_forbidden(character: char) -> bool {
-    let explicit_bidi = matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    explicit_bidi || (character.is_control() && character != '\n' && character != '\t')
+    match character {
+        '\n' | '\t' => false,
+        // Explicit embeddings, overrides and isolates turn what follows around on the screen; line and paragraph
+        // separator end a line for some readers only; a byte order mark is dropped by some only.
+        '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}' => true,
+        other => other.is_control(),
+    }
+}
+
+/// The text that some bytes are; the refusal says where they are not UTF-8.
+pub fn utf8(bytes: &[u8]) -> Result<&str, DocumentError> {
+    std::str::from_utf8(bytes).map_err(|why| {
+        let good = bytes.get(..why.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok());
+        let good = good.unwrap_or_default();
+        DocumentError { at: Position::of(good, good.len()), problem: Problem::NotUtf8 }
+    })
 }
 
 /// Offset of the first character at which `text` departs from its normal form C.
@@ -124,6 +150,8 @@ pub struct Fields<'a> {
     path: String,
     start: usize,
     entries: Vec<Entry<'a>>,
+    /// Where each value stands, kept after it is taken, for refusals that come later.
+    places: BTreeMap<String, usize>,
 }
 
 struct Entry<'a> {
@@ -146,32 +174,34 @@ impl<'a> Fields<'a> {
 
     /// The type and the remaining fields of a document.
     pub fn of_any(text: &'a str) -> Result<(DocumentType, Self), DocumentError> {
-        let mut fields = Self::of_toml(text)?;
-        let at_start = |problem| DocumentError { at: Position { line: 1, column: 1 }, problem };
-        if !text.starts_with("demarche") {
-            return Err(at_start(Problem::NoType));
+        let error = |offset, problem| DocumentError { at: Position::of(text, offset), problem };
+        clean(text)?;
+        // The first line comes first: a later version may differ in everything else.
+        let kind = match super::named_type(text) {
+            None => return Err(error(0, Problem::NoType)),
+            Some(named) => DocumentType::named(named)
+                .ok_or_else(|| error(TYPE_AT, Problem::UnknownType(named.to_owned())))?,
+        };
+        if let Some((offset, problem)) = shape::refused(text) {
+            return Err(error(offset, problem));
         }
-        let named = fields.string("demarche")?;
-        let kind = DocumentType::of(text).filter(|kind| named == format!("{}/1", kind.name()));
-        let kind = kind.ok_or_else(|| at_start(Problem::UnknownType(named)))?;
+        let mut fields = Self::of_toml(text)?;
+        fields.string("demarche")?;
         Ok((kind, fields))
     }
 
-    /// The fields of any strict TOML text: a document, or a file such as `provisions.toml`.
+    /// The fields of a TOML text that nobody signs, such as `provisions.toml`: characters, types and keys are as
+    /// strict as a document's, but any form of TOML 1.0 will do.
     pub fn of_toml(text: &'a str) -> Result<Self, DocumentError> {
-        let error = |offset, problem| DocumentError { at: Position::of(text, offset), problem };
-        if text.len() > limits::DOCUMENT_TEXT {
-            return Err(error(0, Problem::TooLong(text.len())));
-        }
-        if let Some((offset, character)) = forbidden_character(text) {
-            return Err(error(offset, Problem::Character(character)));
-        }
-        if let Some(offset) = not_nfc(text) {
-            return Err(error(offset, Problem::NotNfc));
-        }
+        clean(text)?;
         let table = DeTable::parse(text).map_err(|source| {
-            let offset = source.span().map_or(0, |span| span.start);
-            error(offset, Problem::Syntax(source.message().trim().replace('\n', ", ")))
+            let span = source.span().unwrap_or(0..0);
+            let problem = if source.message() == "duplicate key" {
+                Problem::Repeated(text.get(span.clone()).unwrap_or_default().escape_debug().to_string())
+            } else {
+                Problem::Syntax(source.message().trim().replace('\n', ", "))
+            };
+            DocumentError { at: Position::of(text, span.start), problem }
         })?;
         Ok(Self::from_table(text, String::new(), 0, table.into_inner()))
     }
@@ -182,7 +212,8 @@ impl<'a> Fields<'a> {
             .map(|(key, value)| Entry { at: key.span().start, key: key.into_inner().into_owned(), value })
             .collect();
         entries.sort_by_key(|entry| entry.at);
-        Self { text, path, start, entries }
+        let places = entries.iter().map(|entry| (entry.key.clone(), entry.value.span().start)).collect();
+        Self { text, path, start, entries, places }
     }
 
     fn take(&mut self, key: &str) -> Option<Entry<'a>> {
@@ -198,9 +229,10 @@ impl<'a> Fields<'a> {
         DocumentError { at: Position::of(self.text, offset), problem }
     }
 
-    /// An error about this table as a whole.
+    /// An error about the value of `key`, taken or not; about the table as a whole where there is none.
     pub fn refuse(&self, key: &str, why: impl fmt::Display) -> DocumentError {
-        self.error(self.start, Problem::Value { key: self.path_of(key), why: why.to_string() })
+        let at = self.places.get(key).copied().unwrap_or(self.start);
+        self.error(at, Problem::Value { key: self.path_of(key), why: why.to_string() })
     }
 
     fn missing(&self, key: &str) -> DocumentError {
@@ -212,10 +244,10 @@ impl<'a> Fields<'a> {
         self.error(value.span().start, Problem::Type { key: self.path_of(key), wanted, found })
     }
 
-    fn text_of(&self, key: &str, value: Spanned<DeValue<'a>>) -> Result<String, DocumentError> {
+    fn text_of(&self, key: &str, value: &Spanned<DeValue<'a>>) -> Result<String, DocumentError> {
         let at = value.span().start;
         let DeValue::String(string) = value.get_ref() else {
-            return Err(self.wrong_type(key, "a string", &value));
+            return Err(self.wrong_type(key, "a string", value));
         };
         // Escapes such as \u202E bring in what the raw text may not hold.
         if let Some((_, character)) = forbidden_character(string) {
@@ -229,7 +261,7 @@ impl<'a> Fields<'a> {
 
     /// A string that may be absent.
     pub fn optional_string(&mut self, key: &str) -> Result<Option<String>, DocumentError> {
-        self.take(key).map(|entry| self.text_of(key, entry.value)).transpose()
+        self.take(key).map(|entry| self.text_of(key, &entry.value)).transpose()
     }
 
     /// A string.
@@ -245,7 +277,7 @@ impl<'a> Fields<'a> {
     ) -> Result<Option<T>, DocumentError> {
         let Some(entry) = self.take(key) else { return Ok(None) };
         let at = entry.value.span().start;
-        let text = self.text_of(key, entry.value)?;
+        let text = self.text_of(key, &entry.value)?;
         let refuse = |why: E| self.error(at, Problem::Value { key: self.path_of(key), why: why.to_string() });
         parse(&text).map(Some).map_err(refuse)
     }
@@ -286,8 +318,14 @@ impl<'a> Fields<'a> {
         let DeValue::Integer(integer) = entry.value.get_ref() else {
             return Err(self.wrong_type(key, "a whole number", &entry.value));
         };
-        let number =
-            u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| (1..=max).contains(n));
+        // Decimal digits alone: signs, underscores and other bases are second ways to write the same.
+        let raw = self.text.get(entry.value.span()).unwrap_or_default();
+        let plain = integer.radix() == 10 && raw.bytes().all(|byte| byte.is_ascii_digit());
+        if !plain {
+            let why = "must be written in decimal digits alone".to_owned();
+            return Err(self.error(at, Problem::Value { key: self.path_of(key), why }));
+        }
+        let number = raw.parse().ok().filter(|number| (1..=max).contains(number));
         let why = format!("must be between 1 and {max}");
         number.map(Some).ok_or_else(|| self.error(at, Problem::Value { key: self.path_of(key), why }))
     }
@@ -324,7 +362,7 @@ impl<'a> Fields<'a> {
         self.optional_time(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A list of strings that `parse` understands, at most `max`; absent is empty.
+    /// A list of strings that `parse` understands, at most `max` and none twice; absent is empty.
     pub fn list<T, E: fmt::Display>(
         &mut self,
         key: &str,
@@ -341,12 +379,14 @@ impl<'a> Fields<'a> {
         if items.len() > max {
             return Err(refuse(at, format!("has {} items; at most {max} are allowed", items.len())));
         }
+        let mut seen = BTreeSet::new();
         items
             .into_iter()
             .map(|item| {
                 let at = item.span().start;
-                let text = self.text_of(key, item)?;
-                parse(&text).map_err(|why| refuse(at, why.to_string()))
+                let text = self.text_of(key, &item)?;
+                let value = parse(&text).map_err(|why| refuse(at, why.to_string()))?;
+                if seen.insert(text) { Ok(value) } else { Err(refuse(at, "this item stands twice".into())) }
             })
             .collect()
     }
@@ -401,6 +441,24 @@ impl<'a> Fields<'a> {
             None => Ok(()),
             Some(entry) => Err(self.error(entry.at, Problem::UnknownKey(self.path_of(&entry.key)))),
         }
+    }
+}
+
+/// Offset of TYPE in `demarche = "TYPE/1"`.
+const TYPE_AT: usize = "demarche = \"".len();
+
+/// Length and characters, before anything is parsed.
+fn clean(text: &str) -> Result<(), DocumentError> {
+    let error = |offset, problem| Err(DocumentError { at: Position::of(text, offset), problem });
+    if text.len() > limits::DOCUMENT_TEXT {
+        return error(0, Problem::TooLong(text.len()));
+    }
+    if let Some((offset, character)) = forbidden_character(text) {
+        return error(offset, Problem::Character(character));
+    }
+    match not_nfc(text) {
+        None => Ok(()),
+        Some(offset) => error(offset, Problem::NotNfc),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The fixed rendering of a document: keys in the order they are given, one form for each kind of value.
+//! The fixed rendering of a document (docs/protocol.md §2): keys in the order they are given, one form for each kind of value.
 //! Reading back what was written always gives the same values.
 
 use std::fmt::Write as _;
@@ -106,7 +106,9 @@ impl Writer {
     /// A comment line, for texts that people will edit before signing.
     #[must_use]
     pub fn comment(mut self, line: &str) -> Self {
-        let _ = writeln!(self.0, "# {line}");
+        for line in line.lines() {
+            let _ = writeln!(self.0, "# {line}");
+        }
         self
     }
 
@@ -132,16 +134,24 @@ fn quote(value: &str) -> String {
     out
 }
 
-/// A multi-line basic string (TOML 1.0, "String"): the newline after the opening quotes does not count.
+/// A multi-line basic string (TOML 1.0, "String"): the newline after the opening quotes does not count. A quote is
+/// escaped where it follows another one or ends the text, so that no three ever stand together.
 fn quote_lines(value: &str) -> String {
     if !value.contains('\n') {
         return quote(value);
     }
-    let escaped = value.replace('\\', "\\\\").replace("\"\"\"", "\"\"\\\"");
-    // A quote at the very end would join the closing ones.
-    let escaped = match escaped.strip_suffix('"') {
-        Some(head) if !head.ends_with('\\') => format!("{head}\\\""),
-        _ => escaped,
-    };
-    format!("\"\"\"\n{escaped}\"\"\"")
+    let mut out = String::with_capacity(value.len() + 8);
+    out.push_str("\"\"\"\n");
+    let mut rest = value.chars().peekable();
+    let mut after_quote = false;
+    while let Some(character) = rest.next() {
+        match character {
+            '"' if after_quote || rest.peek().is_none() => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            other => out.push(other),
+        }
+        after_quote = character == '"';
+    }
+    out.push_str("\"\"\"");
+    out
 }

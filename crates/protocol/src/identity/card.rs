@@ -1,7 +1,11 @@
-//! A card: the document by which a member's roots vouch for one node. It names the node's keys, which
+//! A card (docs/protocol.md §4.3): the document by which a member's roots vouch for one node. It names the node's keys, which
 //! the node proves to hold by signing as well (threat K1d).
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use bincode::{Decode, Encode};
 
@@ -73,7 +77,7 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// A literal address.
-    Ip(std::net::IpAddr),
+    Ip(IpAddr),
     /// A DNS name.
     Name(String),
 }
@@ -99,30 +103,36 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
-            let usable = socket.port() != 0;
-            return usable
-                .then(|| Self { host: Host::Ip(socket.ip()), port: socket.port() })
-                .ok_or(AddressError);
-        }
-        let (name, port) = text.rsplit_once(':').ok_or(AddressError)?;
-        let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or(AddressError)?;
-        // RFC 1123, section 2.1. A name of digits and dots only would be a mistyped address.
-        let label = |label: &str| {
-            let edge = |c: char| c == '-';
-            !label.is_empty()
-                && label.len() <= 63
-                && !label.starts_with(edge)
-                && !label.ends_with(edge)
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
+        let plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+        let port: u16 = port.parse().ok().filter(|_| plain).ok_or(AddressError)?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => Host::Ip(IpAddr::V6(host.parse().map_err(|_| AddressError)?)),
+            None => match host.parse::<Ipv4Addr>() {
+                Ok(ip) => Host::Ip(IpAddr::V4(ip)),
+                Err(_) if is_name(host) => Host::Name(host.to_ascii_lowercase()),
+                Err(_) => return Err(AddressError),
+            },
         };
-        let lettered = name.bytes().any(|byte| byte.is_ascii_alphabetic());
-        if name.len() <= 253 && lettered && name.split('.').all(label) {
-            Ok(Self { host: Host::Name(name.to_ascii_lowercase()), port })
-        } else {
-            Err(AddressError)
+        match host {
+            // Nobody can be called there.
+            Host::Ip(ip) if ip.is_unspecified() || ip.is_multicast() => Err(AddressError),
+            host => Ok(Self { host, port }),
         }
     }
+}
+
+/// A name by RFC 1123, section 2.1, whose last part is not a number: that would be a mistyped address.
+fn is_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    let lettered = last.bytes().any(|byte| byte.is_ascii_alphabetic());
+    text.len() <= 253 && lettered && text.split('.').all(label)
 }
 
 impl fmt::Display for Address {
@@ -209,7 +219,7 @@ impl Card {
                 prekey: Prekey::read(&mut fields)?,
             },
             "mediator" => {
-                let addresses = fields.list("addresses", limits::MEMBERS, str::parse)?;
+                let addresses = fields.list("addresses", limits::ADDRESSES, str::parse)?;
                 if addresses.is_empty() {
                     return Err(fields.refuse("addresses", "a mediator needs at least one address"));
                 }

@@ -1,4 +1,4 @@
-//! Ed25519 keys and their signatures, in the forms of OpenSSH.
+//! Ed25519 keys and their signatures, in the forms of OpenSSH (docs/protocol.md §3).
 //!
 //! A signature is an SSHSIG (OpenSSH `PROTOCOL.sshsig`) with SHA-512 over exactly the bytes that
 //! travelled. On the wire only its 64 raw bytes go; armoured, `ssh-keygen -Y verify` takes it.
@@ -14,6 +14,8 @@ use ssh_key::public::{Ed25519PublicKey, KeyData};
 use crate::{hash::hex, labels::Namespace};
 
 /// An Ed25519 public key: of a root, a node or an officer.
+///
+/// One that came in bytes may still be no usable key: every check of a signature refuses it then.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct PublicKey([u8; 32]);
 
@@ -26,7 +28,7 @@ pub enum KeyError {
     /// A key of a kind that is not taken yet (RSA, ECDSA, FIDO `sk-`).
     #[error("a key of type {0}; only ssh-ed25519 is taken")]
     Algorithm(String),
-    /// 32 bytes that are no point of the curve, or one of small order.
+    /// 32 bytes that are no point of the curve, one of small order, or a second spelling of a point.
     #[error("not a usable Ed25519 public key")]
     NotAPoint,
 }
@@ -34,8 +36,7 @@ pub enum KeyError {
 impl PublicKey {
     /// From the 32 raw bytes (RFC 8032, section 5.1.2).
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, KeyError> {
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::NotAPoint)?;
-        if key.is_weak() { Err(KeyError::NotAPoint) } else { Ok(Self(bytes)) }
+        point(&bytes).map(|_| Self(bytes)).ok_or(KeyError::NotAPoint)
     }
 
     /// The 32 raw bytes.
@@ -45,7 +46,13 @@ impl PublicKey {
 
     /// From a line `ssh-ed25519 AAAA… comment`, as in a `.pub` file.
     pub fn from_openssh(line: &str) -> Result<Self, KeyError> {
-        let key = ssh_key::PublicKey::from_openssh(line.trim()).map_err(|_| KeyError::NotOpenSsh)?;
+        let line = line.trim();
+        if line.contains('\n') {
+            return Err(KeyError::NotOpenSsh);
+        }
+        let Ok(key) = ssh_key::PublicKey::from_openssh(line) else {
+            return Err(foreign_algorithm(line).map_or(KeyError::NotOpenSsh, KeyError::Algorithm));
+        };
         match key.key_data() {
             KeyData::Ed25519(key) => Self::from_bytes(key.0),
             other => Err(KeyError::Algorithm(other.algorithm().to_string())),
@@ -90,7 +97,7 @@ impl PublicKey {
         signature: &Signature,
     ) -> Result<(), BadSignature> {
         let Signature::Ed25519(raw) = signature;
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
+        let key = point(&self.0).ok_or(BadSignature)?;
         key.verify_strict(&signed_data(namespace, bytes), &ed25519_dalek::Signature::from_bytes(raw))
             .map_err(|_| BadSignature)
     }
@@ -98,6 +105,25 @@ impl PublicKey {
     pub(crate) fn key_data(&self) -> KeyData {
         KeyData::Ed25519(Ed25519PublicKey(self.0))
     }
+}
+
+/// The point that 32 bytes are, if they are its one canonical encoding and it is not of small order (threat K8).
+///
+/// RFC 8032, section 5.1.3, refuses a y of p = 2^255 - 19 or more; dalek takes it modulo p, which would give some
+/// keys two spellings.
+fn point(bytes: &[u8; 32]) -> Option<ed25519_dalek::VerifyingKey> {
+    let [lowest, middle @ .., highest] = bytes;
+    let beyond_p = highest & 0x7f == 0x7f && middle.iter().all(|byte| *byte == 0xff) && *lowest >= 0xed;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).ok()?;
+    (!beyond_p && !key.is_weak()).then_some(key)
+}
+
+/// The algorithm that a line names, if it looks like a key of one that `ssh_key` cannot read.
+fn foreign_algorithm(line: &str) -> Option<String> {
+    let (algorithm, rest) = line.split_once(' ')?;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-@.".contains(&byte);
+    let looks = algorithm.len() <= 64 && algorithm.bytes().all(plain) && rest.starts_with("AAAA");
+    (looks && algorithm != "ssh-ed25519").then(|| algorithm.to_owned())
 }
 
 impl fmt::Display for PublicKey {
@@ -200,6 +226,9 @@ impl KeySignature {
         let KeyData::Ed25519(key) = sig.public_key() else {
             return Err(ArmourError::Algorithm(sig.algorithm().to_string()));
         };
+        if sig.algorithm() != ssh_key::Algorithm::Ed25519 {
+            return Err(ArmourError::Algorithm(sig.algorithm().to_string()));
+        }
         let raw = <[u8; 64]>::try_from(sig.signature_bytes()).map_err(|_| ArmourError::NotSshSig)?;
         Ok(Self { key: PublicKey::from_bytes(key.0)?, signature: Signature::Ed25519(raw) })
     }

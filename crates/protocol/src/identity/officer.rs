@@ -1,4 +1,4 @@
-//! An officer: a person with a signing key, and the duties that the party's roots gave that key.
+//! An officer (docs/protocol.md §4.4): a person with a signing key, and the duties that the party's roots gave that key.
 
 use std::{fmt, str::FromStr};
 
@@ -84,7 +84,7 @@ impl Officer {
             name: fields.line("name")?,
             key: fields.parsed("key", PublicKey::from_openssh)?,
             duties: fields.list("duties", Duty::ALL.len(), str::parse)?,
-            channels: fields.list("channels", limits::MEMBERS, str::parse)?,
+            channels: fields.list("channels", limits::CHANNELS, str::parse)?,
             issued_at: fields.time("issued_at")?,
             expires_at: fields.time("expires_at")?,
         };

@@ -28,15 +28,17 @@ pub enum PrivateKeyError {
 /// Reads a private key. `passphrase` is only used when the file is encrypted.
 pub fn read(pem: &str, passphrase: Option<&str>) -> Result<SecretKey, PrivateKeyError> {
     let mut key = ssh_key::PrivateKey::from_openssh(pem).map_err(|_| PrivateKeyError::NotOpenSsh)?;
+    // Its kind stands in clear: nobody is asked for the passphrase of a key that is not taken.
+    if key.algorithm() != ssh_key::Algorithm::Ed25519 {
+        return Err(PrivateKeyError::Algorithm(key.algorithm().to_string()));
+    }
     if key.is_encrypted() {
         let passphrase = passphrase.ok_or(PrivateKeyError::NeedsPassphrase)?;
         key = key.decrypt(passphrase).map_err(|_| PrivateKeyError::WrongPassphrase)?;
     }
     match key.key_data() {
         KeypairData::Ed25519(pair) => Ok(SecretKey::from_seed(&Zeroizing::new(pair.private.to_bytes()))),
-        other => Err(PrivateKeyError::Algorithm(
-            other.algorithm().map_or_else(|_| "unknown".into(), |a| a.to_string()),
-        )),
+        _ => Err(PrivateKeyError::NotOpenSsh),
     }
 }
 

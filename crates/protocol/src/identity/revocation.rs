@@ -1,4 +1,4 @@
-//! A revocation: the roots say that a card, or an officer's key in every document, no longer speaks.
+//! A revocation (docs/protocol.md §4.6): the roots say that a card, or an officer's key in every document, no longer speaks.
 
 use super::{Verified, card::CredentialError, keys::PublicKey, member::MemberId, roots::RootList};
 use crate::{
@@ -49,7 +49,7 @@ impl Revocation {
             member,
             revoked,
             reason: fields.line("reason")?,
-            channels: fields.list("channels", limits::MEMBERS, str::parse)?,
+            channels: fields.list("channels", limits::CHANNELS, str::parse)?,
             issued_at: fields.time("issued_at")?,
         };
         fields.finish()?;

@@ -1,4 +1,5 @@
-//! A suspension: an officer with the duty to administer stops another officer's key at once; the roots decide later.
+//! A suspension (docs/protocol.md §4.5): an officer with the duty to administer stops another officer's key at
+//! once; the roots decide later.
 
 use super::{keys::PublicKey, member::MemberId};
 use crate::{
