@@ -253,3 +253,6 @@ impl Cipher for Erased {
         self.0.rekey();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ fn two_nodes_meet_over_a_stream_of_bytes() {
     assert_eq!(ours.binding(), theirs.binding());
     assert_eq!((ours.opened_by(), theirs.opened_by()), (OpenedBy::Us, OpenedBy::Peer));
 
-    for frame in [b"".as_slice(), b"one", &[7; 65_519]] {
+    for frame in [b"".as_slice(), b"one", &vec![7; 65_519]] {
         let sealed = seal(&mut ours, frame);
         assert_eq!(theirs.open(&sealed).unwrap(), frame);
         let sealed = seal(&mut theirs, frame);
