@@ -1,5 +1,7 @@
 //! How every command fails: what failed, then `help:` with the next step, and the exit code.
 
+use std::path::PathBuf;
+
 use demarche_control::{ClientError, Code};
 
 use crate::exit::Exit;
@@ -17,6 +19,8 @@ pub struct Failure {
     pub help: Vec<String>,
     /// The stable word of the node's refusal, for `--json`.
     pub code: Option<&'static str>,
+    /// Where the signed file or the text was kept, so that nothing typed is lost.
+    pub kept: Option<PathBuf>,
 }
 
 /// What every command gives.
@@ -25,7 +29,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl Failure {
     /// A failure with this exit code.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), lines: Vec::new(), help: Vec::new(), code: None }
+        Self { exit, what: what.into(), lines: Vec::new(), help: Vec::new(), code: None, kept: None }
     }
 
     /// The same, with one step more to take.
@@ -93,7 +97,7 @@ impl From<ClientError> for Failure {
             ClientError::Problem(problem) => {
                 let known = (problem.code != Code::Other).then(|| problem.code.as_str());
                 let help = problem.help.into_iter().collect();
-                Self { exit, what: problem.message, lines: Vec::new(), help, code: known }
+                Self { help, code: known, ..Self::new(exit, problem.message) }
             }
             ClientError::NotReachable { ref source, .. } => {
                 let denied = source.kind() == std::io::ErrorKind::PermissionDenied;

@@ -69,6 +69,13 @@ impl Line {
         self.with(Style::Plain, text)
     }
 
+    /// With all pieces of another line after its own.
+    #[must_use]
+    pub fn then(mut self, line: Self) -> Self {
+        self.0.extend(line.0);
+        self
+    }
+
     fn render(&self, colour: bool) -> String {
         let mut out = String::new();
         for (style, text) in &self.0 {
@@ -213,6 +220,8 @@ impl Screen {
                 #[serde(skip_serializing_if = "<[String]>::is_empty")]
                 lines: &'a [String],
                 help: &'a [String],
+                #[serde(skip_serializing_if = "Option::is_none")]
+                kept: Option<String>,
                 exit: u8,
             }
             let said = Said {
@@ -220,6 +229,7 @@ impl Screen {
                 code: failure.code,
                 lines: &failure.lines,
                 help: &failure.help,
+                kept: failure.kept.as_ref().map(|kept| kept.display().to_string()),
                 exit: failure.exit.code(),
             };
             self.json_line(&said);

@@ -170,7 +170,7 @@ impl Client {
     /// The feed: all durable events after `after`, then those to come. Without `after` only those to come.
     pub async fn events(&self, after: Option<u64>) -> Result<EventStream, ClientError> {
         let path = after.map_or("/v1/events".to_owned(), |after| format!("/v1/events?after={after}"));
-        let request = self.request(Method::GET, &path, Bytes::new())?;
+        let request = request(Method::GET, &path, Bytes::new())?;
         let answer = timeout(ANSWER_WITHIN, self.ask(request)).await;
         let answer = answer.map_err(|_| ClientError::Late(ANSWER_WITHIN))??;
         if answer.status().is_success() {
@@ -181,19 +181,12 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.exchange(self.request(Method::GET, path, Bytes::new())?).await
+        self.exchange(request(Method::GET, path, Bytes::new())?).await
     }
 
     async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(ClientError::Answer)?;
-        self.exchange(self.request(Method::POST, path, body.into())?).await
-    }
-
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
-        let request = Request::builder().method(method).uri(path).header(HOST, "demarche");
-        let request = request.header(ACCEPT, "application/json, text/event-stream");
-        let request = request.header(CONTENT_TYPE, "application/json");
-        request.body(Full::new(body)).map_err(ClientError::Request)
+        self.exchange(request(Method::POST, path, body.into())?).await
     }
 
     async fn exchange<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {
@@ -217,6 +210,13 @@ impl Client {
         tokio::spawn(connection);
         sender.send_request(request).await.map_err(ClientError::Broken)
     }
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+    let request = Request::builder().method(method).uri(path).header(HOST, "demarche");
+    let request = request.header(ACCEPT, "application/json, text/event-stream");
+    let request = request.header(CONTENT_TYPE, "application/json");
+    request.body(Full::new(body)).map_err(ClientError::Request)
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, ClientError> {

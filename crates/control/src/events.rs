@@ -1,12 +1,19 @@
 //! The node's feed: server-sent events (WHATWG HTML, "Server-sent events"), read from the response as it comes.
+//!
+//! The node opens the feed with its newest index as an event without data (`id: 41`, empty line), so that a reader who
+//! has seen nothing yet can resume as well; and sends a comment at least every 15 seconds, so that silence means
+//! that it is gone.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
+use tokio::time::timeout;
 
 use crate::{client::ClientError, types::Event};
 
+/// A feed on which nothing comes for so long, not even a comment, is dead: three comments were missed.
+const SILENCE: Duration = Duration::from_secs(45);
 /// Longest event the tool takes, in bytes: a header with evidence is about 2 KiB; beyond this the node is broken.
 const LONGEST: usize = 256 * 1024;
 
@@ -31,7 +38,8 @@ impl EventStream {
                 self.last = event.id.or(self.last);
                 return Ok(Some(event));
             }
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = timeout(SILENCE, self.body.frame()).await.map_err(|_| ClientError::Late(SILENCE))?;
+            let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(ClientError::Broken)?;
             if let Ok(bytes) = frame.into_data() {
                 self.take(&bytes)?;
@@ -49,13 +57,17 @@ impl EventStream {
             let event = serde_json::from_str(&data).map_err(ClientError::Answer)?;
             self.ready.push_back(event);
         }
+        if self.last.is_none() && self.ready.is_empty() {
+            self.last = self.parser.id;
+        }
         Ok(())
     }
 }
 
-/// Takes the lines apart. Only `data` matters: the index stands in the JSON as well, and comments keep alive.
+/// Takes the lines apart. Of events the index stands in the JSON as well, and comments only keep alive.
 #[derive(Default)]
 struct Parser {
+    id: Option<u64>,
     line: Vec<u8>,
     data: Option<String>,
 }
@@ -67,7 +79,7 @@ impl Parser {
             match byte {
                 b'\n' => {
                     let line = std::mem::take(&mut self.line);
-                    done.extend(self.take_line(line)?);
+                    done.extend(self.take_line(&line)?);
                 }
                 b'\r' => {}
                 byte => self.line.push(*byte),
@@ -79,9 +91,12 @@ impl Parser {
         Ok(done)
     }
 
-    fn take_line(&mut self, line: Vec<u8>) -> Result<Option<String>, ClientError> {
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<String>, ClientError> {
         if line.is_empty() {
             return Ok(self.data.take());
+        }
+        if let Some(id) = line.strip_prefix(b"id:") {
+            self.id = str::from_utf8(id).ok().and_then(|id| id.trim().parse().ok()).or(self.id);
         }
         let Some(value) = line.strip_prefix(b"data:") else { return Ok(None) };
         let value = value.strip_prefix(b" ").unwrap_or(value);
@@ -107,6 +122,13 @@ mod tests {
             let found: Vec<String> = feed.chunks(cut).flat_map(|chunk| parser.push(chunk).unwrap()).collect();
             assert_eq!(found, ["{\"a\":\n1}", "two"], "cut every {cut} bytes");
         }
+    }
+
+    #[test]
+    fn an_index_without_data_says_where_the_feed_stands() {
+        let mut parser = Parser::default();
+        assert!(parser.push(b"id: 41\n\n").unwrap().is_empty());
+        assert_eq!(parser.id, Some(41));
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! `demarche breach`: the notice that opens a case. Asked on a terminal, or from flags and stdin.
+
+mod dialogue;
+mod similar;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use demarche_protocol::{
+    charter::{Charter, Provision},
+    dispatch::{Breach as Notice, Confidence, Content, Dispatch, Means, Nature, Occurred, Precedence},
+};
+
+use super::{
+    release::{self, Author, Typed},
+    reply::PRECEDENCES,
+    say::NATURES,
+};
+use crate::{
+    args::{Globals, Sending, term},
+    compose::{self, Tidied},
+    error::{Failure, Result, refused, usage},
+    exit::Exit,
+    when,
+    world::World,
+};
+
+/// Report a breach.
+#[derive(Args, Debug)]
+pub struct Breach {
+    /// The code of the provision; asked on a terminal.
+    pub provision: Option<String>,
+    /// The title; else the text's first line.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// The file that holds the text, instead of stdin.
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+    /// Order of service [default: the provision's, else immediate].
+    #[arg(long, value_name = "PRECEDENCE", value_parser = term::<Precedence>(&PRECEDENCES))]
+    pub precedence: Option<Precedence>,
+    /// Whether it is meant.
+    #[arg(long, value_name = "NATURE", value_parser = term::<Nature>(&NATURES), default_value = "real")]
+    pub nature: Nature,
+    /// When it happened: 2026-11-23T09:31Z, 09:31Z for today, 10m for ten minutes ago; FROM/TO if it lasted.
+    #[arg(long, value_name = "TIME[/TIME]")]
+    pub occurred: Option<String>,
+    /// Where it happened.
+    #[arg(long, value_name = "TEXT")]
+    pub place: Option<String>,
+    /// How it became known.
+    #[arg(long, value_name = "MEANS", value_parser = term::<Means>(&["seen", "heard", "sensor", "reported"]))]
+    pub means: Option<Means>,
+    /// How sure it is.
+    #[arg(long, value_name = "HOW", value_parser = term::<Confidence>(&["confirmed", "probable", "possible"]))]
+    pub confidence: Option<Confidence>,
+    /// What is asked of the other side.
+    #[arg(long, value_name = "TEXT")]
+    pub request: Option<String>,
+    /// By when a reply is asked: 6h after delivery, or a UTC time.
+    #[arg(long, value_name = "SPAN|TIME")]
+    pub reply_by: Option<String>,
+    /// How to send.
+    #[command(flatten)]
+    pub sending: Sending,
+}
+
+pub(super) async fn run(command: Breach, globals: &Globals, world: &mut World) -> Result<Exit> {
+    if world.is_asked() && command.body_file.is_none() {
+        return dialogue::run(command, globals, world).await;
+    }
+    let typed = Typed::read(command.body_file.as_ref(), world)?;
+    let keeping = release::keeping(&command.sending, world);
+    let done = report(&command, &typed, globals, world).await;
+    let again = format!("demarche breach {}", command.provision.as_deref().unwrap_or("PROVISION"));
+    typed.kept_if_failed(done, &keeping, &again)
+}
+
+async fn report(command: &Breach, typed: &Typed, globals: &Globals, world: &mut World) -> Result<Exit> {
+    let text = typed.tidied()?;
+    let author = Author::of(globals, world, None).await?;
+    let Some(code) = &command.provision else {
+        let failure =
+            usage("it is not said which provision was breached").help("demarche breach PROVISION < text");
+        return Err(failure.lines(listed(&author.pin.charter)));
+    };
+    let provision = provision(code, &author.pin.charter)?;
+    let (dispatch, changes) = notice(command, provision, &text, &author, world)?;
+    for case in similar::recent(&author, code, (world.now)()).await {
+        world.screen.note(format!(
+            "note: {} was opened minutes ago under the same provision: {}",
+            case.serial, case.title
+        ));
+    }
+    release::tell_changes(&changes, world);
+    release::release(dispatch, &author, &command.sending, world).await
+}
+
+/// The provision of this code in the pinned charter, or a refusal that lists those there are.
+fn provision<'a>(code: &str, charter: &'a Charter) -> Result<&'a Provision> {
+    charter.provision(code).ok_or_else(|| {
+        refused(format!("the charter has no provision {code}"))
+            .lines(listed(charter))
+            .help("demarche breach PROVISION < text, with one of these")
+    })
+}
+
+fn listed(charter: &Charter) -> Vec<String> {
+    charter.provisions.iter().map(|each| format!("{}  {}", each.code, each.title_in("en"))).collect()
+}
+
+/// The notice, and what was changed to make it fit for signing.
+fn notice(
+    command: &Breach,
+    provision: &Provision,
+    text: &Tidied,
+    author: &Author,
+    world: &World,
+) -> Result<(Dispatch, Vec<String>)> {
+    let mut changes = text.changes.clone();
+    let (title, body) = match &command.title {
+        Some(title) => (title.as_str(), text.text.as_str()),
+        None => compose::split_title(&text.text),
+    };
+    if title.is_empty() {
+        return Err(
+            refused("there is no title: the text is empty").help("--title TEXT, or a first line on stdin")
+        );
+    }
+    let title = compose::tidy_line("the title (first line)", title, &mut changes)?;
+    if !body.trim().is_empty() {
+        compose::check_body("the text", body)?;
+    }
+    let now = (world.now)();
+    let mut line = |option: &str, typed: &Option<String>| {
+        typed.as_deref().map(|typed| compose::tidy_line(option, typed, &mut changes)).transpose()
+    };
+    let content = Content::Breach(Notice {
+        provision: provision.code.clone(),
+        title,
+        body: Some(body.to_owned()).filter(|body| !body.trim().is_empty()),
+        occurred: command.occurred.as_deref().map(|typed| occurred(typed, now)).transpose()?,
+        place: line("--place", &command.place)?,
+        means: command.means,
+        confidence: command.confidence,
+        request: line("--request", &command.request)?,
+        reply_by: command
+            .reply_by
+            .as_deref()
+            .map(|typed| when::reply_by(typed, now))
+            .transpose()
+            .map_err(|why| wrong("--reply-by", &why))?,
+    });
+    let precedence = command.precedence.or(provision.precedence).unwrap_or(Precedence::Immediate);
+    Ok((author.dispatch(world, command.nature, precedence, content), changes))
+}
+
+fn occurred(typed: &str, now: demarche_protocol::time::Timestamp) -> Result<Occurred> {
+    when::occurred(typed, now).map_err(|why| wrong("--occurred", &why))
+}
+
+fn wrong(option: &str, why: &str) -> Failure {
+    usage(format!("{option}: {why}"))
+}

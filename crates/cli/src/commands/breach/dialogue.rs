@@ -1,0 +1,279 @@
+//! The notice asked for on a terminal: provision, text, when; then a preview, and send, edit or keep. Whatever goes
+//! wrong, what was typed is kept.
+
+use std::{io::Write as _, process::Command as Process};
+
+use demarche_control::types::Case;
+use demarche_protocol::{
+    charter::Provision,
+    dispatch::{Content, Dispatch, Statement},
+};
+
+use super::{
+    super::release::{self, Author, Typed},
+    Breach, notice, occurred, provision, similar,
+};
+use crate::{
+    args::Globals,
+    compose::{self, Tidied},
+    error::{Failure, Result, failed, refused},
+    exit::Exit,
+    outbox::{self, Outgoing},
+    reference::{Reference, Target},
+    screen::{Line, Style},
+    view, when,
+    world::World,
+};
+
+pub(super) async fn run(mut command: Breach, globals: &Globals, world: &mut World) -> Result<Exit> {
+    // Key and charter first: a wrong passphrase must not cost a typed text.
+    let author = Author::of(globals, world, None).await?;
+    let code = match &command.provision {
+        Some(code) => provision(code, &author.pin.charter)?.code.clone(),
+        None => ask_provision(&author, world)?,
+    };
+    let mut text = ask_text(command.title.is_some(), world)?;
+    let keeping = release::keeping(&command.sending, world);
+    let done = finish(&mut command, &code, &mut text, &author, world).await;
+    Typed::of_lines(&text).kept_if_failed(done, &keeping, &format!("demarche breach {code}"))
+}
+
+async fn finish(
+    command: &mut Breach,
+    code: &str,
+    text: &mut String,
+    author: &Author,
+    world: &mut World,
+) -> Result<Exit> {
+    if command.occurred.is_none() {
+        command.occurred = Some(ask_when(world)?);
+    }
+    let provision = provision(code, &author.pin.charter)?;
+    let going_on = match similar::recent(author, code, (world.now)()).await.first() {
+        Some(case) => ask_same(case, author, world).await?,
+        None => None,
+    };
+    loop {
+        let tidied = compose::tidy(text);
+        let drafted = match &going_on {
+            None => notice(command, provision, &tidied, author, world),
+            Some(of) => statement(of, &tidied, author, world),
+        };
+        let choice = match &drafted {
+            Ok((dispatch, changes)) => {
+                preview(dispatch, Some(provision), changes, world);
+                ask_choice("[s]end [e]dit [k]eep: ", &['s', 'e', 'k'], world)?
+            }
+            Err(failure) => {
+                world.screen.note(Line::styled(Style::Bad, "not yet: ").and(failure.what.as_str()));
+                ask_choice("[e]dit [k]eep: ", &['e', 'k'], world)?
+            }
+        };
+        match (choice, drafted) {
+            ('s', Ok((dispatch, _))) => {
+                return release::release(dispatch, author, &command.sending, world).await;
+            }
+            ('e', _) => match edit(text, world) {
+                Ok(edited) => *text = edited,
+                Err(failure) => world.screen.fail(&failure),
+            },
+            (_, Ok((dispatch, _))) => {
+                let outgoing = release::sign(&dispatch, author, &command.sending, world).await?;
+                return keep(&outgoing, world);
+            }
+            (_, Err(failure)) => return Err(failure),
+        }
+    }
+}
+
+fn keep(outgoing: &Outgoing, world: &mut World) -> Result<Exit> {
+    let path = outgoing.keep().map_err(|why| failed(format!("the signed file could not be kept: {why}")))?;
+    world.screen.say(format!("signed and kept, not sent: {}", outbox::send_command(&path)));
+    world.screen.json(&serde_json::json!({ "kept": path }));
+    Ok(Exit::Done)
+}
+
+/// One answer; the end of input is one too, and leaves nothing unsaved behind it.
+fn ask(question: &str, world: &mut World) -> Result<Option<String>> {
+    world.screen.ask(question);
+    let line = world.input.line().map_err(|why| failed(format!("the terminal cannot be read: {why}")))?;
+    Ok(line.map(|line| line.trim().to_owned()))
+}
+
+fn ended() -> Failure {
+    refused("the answers ended before the notice was whole; nothing was sent")
+}
+
+fn ask_provision(author: &Author, world: &mut World) -> Result<String> {
+    let provisions = &author.pin.charter.provisions;
+    world.screen.say(Line::styled(Style::Bold, "Which provision was breached?"));
+    for (at, each) in provisions.iter().enumerate() {
+        world.screen.say(format!("{:>4}  {}  {}", at + 1, each.code, each.title_in("en")));
+    }
+    loop {
+        let answer = ask("Number or code: ", world)?.ok_or_else(ended)?;
+        // A code that looks like a number is still the code.
+        let by_code = author.pin.charter.provision(&answer);
+        let by_number =
+            || answer.parse::<usize>().ok().and_then(|number| provisions.get(number.checked_sub(1)?));
+        if let Some(found) = by_code.or_else(by_number) {
+            world.screen.say(format!("      {}  {}", found.code, found.title_in("en")));
+            return Ok(found.code.clone());
+        }
+        world.screen.note(format!("there is no `{answer}` in the list"));
+    }
+}
+
+fn ask_text(titled: bool, world: &mut World) -> Result<String> {
+    let first = if titled { "" } else { " Its first line is the title." };
+    world.screen.say(
+        Line::styled(Style::Bold, "What happened?")
+            .and(format!("{first} End with a line that holds one dot.")),
+    );
+    let mut text = String::new();
+    loop {
+        let line = world.input.line().map_err(|why| failed(format!("the terminal cannot be read: {why}")))?;
+        match line {
+            None => return Ok(text),
+            Some(line) if line == "." => return Ok(text),
+            Some(line) => {
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+    }
+}
+
+fn ask_when(world: &mut World) -> Result<String> {
+    loop {
+        let now = (world.now)();
+        let answer =
+            ask("When, in UTC? (Enter: now; or 09:31Z, 10m ago, FROM/TO): ", world)?.unwrap_or_default();
+        let typed = if answer.is_empty() { now.to_string() } else { answer };
+        match occurred(&typed, now) {
+            // As a moment: `10m ago` must not move while the officer reads the preview.
+            Ok(occurred) => {
+                let to = occurred.to.map(|to| format!("/{to}")).unwrap_or_default();
+                return Ok(format!("{}{to}", occurred.from));
+            }
+            Err(failure) => world.screen.note(failure.what),
+        }
+    }
+}
+
+fn ask_choice(question: &str, choices: &[char], world: &mut World) -> Result<char> {
+    loop {
+        // Whoever hangs up keeps what was written.
+        let Some(answer) = ask(question, world)? else { return Ok('k') };
+        let first = answer.chars().next().map(|first| first.to_ascii_lowercase());
+        if let Some(choice) = first.filter(|first| choices.contains(first)) {
+            return Ok(choice);
+        }
+    }
+}
+
+/// The case to go on with, if that is what the officer wants; verified like everything that is answered.
+async fn ask_same(case: &Case, author: &Author, world: &mut World) -> Result<Option<Dispatched>> {
+    world.screen.say(Line::styled(
+        Style::Warn,
+        format!("{} was opened at {} under the same provision:", case.serial, when::shown(case.opened_at)),
+    ));
+    world.screen.say(format!("      {}", case.title));
+    if ask_choice("Go on with that case instead of opening another? [y]es [n]o: ", &['y', 'n'], world)? != 'y'
+    {
+        return Ok(None);
+    }
+    let reference = Reference { channel: None, target: Target::Serial(case.serial.clone()) };
+    let (shown, original) = author.original(&reference).await?;
+    let case = release::notice_of(&shown, &original)?;
+    Ok(Some(Dispatched { case, dispatch: original.dispatch }))
+}
+
+/// The notice of the case that goes on.
+struct Dispatched {
+    case: demarche_protocol::hash::DocumentId,
+    dispatch: Dispatch,
+}
+
+fn statement(
+    of: &Dispatched,
+    text: &Tidied,
+    author: &Author,
+    world: &World,
+) -> Result<(Dispatch, Vec<String>)> {
+    compose::check_body("the text", &text.text)?;
+    let content = Content::Statement(Statement { case: Some(of.case), title: None, body: text.text.clone() });
+    let dispatch = author.dispatch(world, of.dispatch.nature, of.dispatch.precedence, content);
+    Ok((dispatch, text.changes.clone()))
+}
+
+fn preview(dispatch: &Dispatch, provision: Option<&Provision>, changes: &[String], world: &mut World) {
+    let screen = &mut world.screen;
+    screen.say("");
+    if let Some(banner) = view::banner(Some(dispatch.nature)) {
+        screen.say(banner);
+    }
+    let precedence = view::precedence(Some(dispatch.precedence));
+    screen
+        .say(Line::styled(Style::Bold, format!("{precedence} {} from {}", dispatch.kind(), dispatch.party)));
+    let mut field = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            screen.say(format!("  {name:<11} {value}"));
+        }
+    };
+    if let Content::Breach(breach) = &dispatch.content {
+        field("Provision", provision.map(|each| format!("{} {}", each.code, each.title_in("en"))));
+        field("Title", Some(breach.title.clone()));
+        let until = |to| format!(" until {}", when::shown(to));
+        let occurred = breach.occurred;
+        field(
+            "Occurred",
+            occurred.map(|each| when::shown(each.from) + &each.to.map(until).unwrap_or_default()),
+        );
+        field("Place", breach.place.clone());
+        field("Means", breach.means.map(|each| each.to_string()));
+        field("Confidence", breach.confidence.map(|each| each.to_string()));
+        field("Request", breach.request.clone());
+    }
+    if let Some(body) = dispatch.body() {
+        screen.say("");
+        screen.block("  | ", body);
+    }
+    screen.say("");
+    release::tell_changes(changes, world);
+}
+
+/// Opens the officer's editor on the text, in a file that nobody else can read.
+fn edit(text: &str, world: &World) -> Result<String> {
+    let editor = world.env.get("VISUAL").or_else(|| world.env.get("EDITOR")).cloned();
+    let editor = editor.unwrap_or_else(|| "vi".into());
+    let broken = |why: &dyn std::fmt::Display| {
+        failed(format!("the editor {} could not be used: {why}", editor.to_string_lossy()))
+            .help("set EDITOR to the editor you use")
+    };
+    let directory = world.env.path("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir);
+    let path = directory.join(format!(
+        "demarche-{}-{}.txt",
+        std::process::id(),
+        fresh().map_err(|why| broken(&why))?
+    ));
+    let edited = (|| {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        // EDITOR may carry options, so a shell takes it apart; the path is an argument, not part of the command.
+        let status = Process::new("sh").arg("-c").arg("exec $0 \"$1\"").arg(&editor).arg(&path).status()?;
+        if !status.success() {
+            return Err(std::io::Error::other(format!("it ended with {status}")));
+        }
+        std::fs::read(&path)
+    })();
+    let _ = std::fs::remove_file(&path);
+    compose::decode(edited.map_err(|why| broken(&why))?, "the edited text")
+}
+
+fn fresh() -> std::io::Result<String> {
+    Ok(demarche_protocol::hash::hex(&*crate::keyfile::random::<8>()?))
+}

@@ -1,0 +1,51 @@
+//! `demarche inbox`: headers only, because reading must not betray that one has read.
+
+use clap::Args;
+
+use crate::{
+    args::Globals,
+    error::Result,
+    exit::Exit,
+    screen::{Line, Style},
+    station::Station,
+    view,
+    world::World,
+};
+
+/// List dispatches.
+#[derive(Args, Debug)]
+pub struct Inbox {
+    /// Also those of no effect.
+    #[arg(long)]
+    pub all: bool,
+    /// Only what the other side sent and nobody here has opened.
+    #[arg(long)]
+    pub unopened: bool,
+}
+
+pub(super) async fn run(command: Inbox, globals: &Globals, world: &mut World) -> Result<Exit> {
+    let station = Station::of(globals, &world.env)?;
+    let channels = station.channels(None).await?;
+    let several = channels.len() > 1;
+    let mut headers = Vec::new();
+    let mut lines = Vec::new();
+    for channel in &channels {
+        for header in station.client.inbox(&channel.channel.to_string(), command.all).await? {
+            let unopened = view::is_unopened(&header, channel.party.as_str());
+            if command.unopened && !unopened {
+                continue;
+            }
+            let mark = if unopened { Line::styled(Style::Bold, "* ") } else { Line::from("  ") };
+            lines.push(mark.then(view::header(&header, several)));
+            headers.push(header);
+        }
+    }
+    if lines.is_empty() {
+        world.screen.say("no dispatches");
+    }
+    for line in lines {
+        world.screen.say(line);
+    }
+    world.screen.json(&headers);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,167 @@
+//! `demarche watch`: the node's feed as it comes. Rings for urgent arrivals until somebody here has opened them, resumes
+//! by itself where it was, and says in red when it has lost the node.
+
+use std::time::Duration;
+
+use clap::Args;
+use demarche_control::{
+    EventStream,
+    types::{ChannelInfo, Event, EventKind},
+};
+use demarche_protocol::hash::ChannelId;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    args::Globals,
+    error::Result,
+    exit::Exit,
+    screen::{Line, Style},
+    station::Station,
+    view, when,
+    world::World,
+};
+
+/// How often it rings while something urgent lies unopened.
+const RING_EVERY: Duration = Duration::from_secs(5);
+/// How long until the node is tried again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Show what happens.
+#[derive(Args, Debug)]
+pub struct Watch {
+    /// Begin after this event instead of with the next one; 0 is the beginning.
+    #[arg(long, value_name = "ID")]
+    pub after: Option<u64>,
+    /// End after so many events.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) -> Result<Exit> {
+    let station = Station::of(globals, &world.env)?;
+    // A node that is not there at the start is a mistake to report; later it is something to wait for.
+    let channels = station.channels(None).await?;
+    let mut events = station.client.events(command.after).await?;
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+    world.screen.note(format!("watching {}; Ctrl-C ends it", names.join(", ")));
+    let only = station.wanted_channel(None).is_some();
+    let mut watch =
+        Watching { station: &station, channels: &channels, only, left: command.count, bell: None };
+    watch.ring_if_needed(world).await;
+    loop {
+        tokio::select! {
+            biased;
+            next = events.next() => match next {
+                Ok(Some(event)) => {
+                    if watch.tell(&event, world) {
+                        return Ok(Exit::Done);
+                    }
+                }
+                Ok(None) | Err(_) => events = watch.regain(events.last(), world).await,
+            },
+            () = sleep_until(watch.bell.unwrap_or_else(Instant::now)), if watch.bell.is_some() => {
+                watch.ring_if_needed(world).await;
+            }
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
+        }
+    }
+}
+
+struct Watching<'a> {
+    station: &'a Station,
+    channels: &'a [ChannelInfo],
+    /// Whether one channel was named: others' events are left out.
+    only: bool,
+    left: Option<u64>,
+    /// When it rings again.
+    bell: Option<Instant>,
+}
+
+impl Watching<'_> {
+    /// Shows an event. True when it was the last one asked for.
+    fn tell(&mut self, event: &Event, world: &mut World) -> bool {
+        if self.only && !self.channels.iter().any(|channel| channel.channel == event.channel) {
+            return false;
+        }
+        world.screen.json_line(event);
+        world.screen.say(line(event, self.channels.len() > 1));
+        let urgent = event.header.as_ref().is_some_and(view::is_urgent);
+        if event.kind == EventKind::Arrived && urgent {
+            world.screen.ring();
+            self.bell = Some(Instant::now() + RING_EVERY);
+        }
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        self.left == Some(0)
+    }
+
+    /// Rings while an urgent arrival lies unopened: the node knows, whoever opened it.
+    async fn ring_if_needed(&mut self, world: &mut World) {
+        let mut urgent = false;
+        for channel in self.channels {
+            let headers =
+                self.station.client.inbox(&channel.channel.to_string(), false).await.unwrap_or_default();
+            urgent |= headers
+                .iter()
+                .any(|header| view::is_urgent(header) && view::is_unopened(header, channel.party.as_str()));
+        }
+        if urgent {
+            world.screen.ring();
+        }
+        self.bell = urgent.then(|| Instant::now() + RING_EVERY);
+    }
+
+    /// Tries until the node is back, and goes on after the last event seen.
+    async fn regain(&mut self, after: Option<u64>, world: &mut World) -> EventStream {
+        let since = when::of_day((world.now)());
+        world.screen.note(
+            Line::styled(Style::Bad, format!("NODE LOST at {since}"))
+                .and(": nothing is shown until it is back; trying again"),
+        );
+        let mut pause = AGAIN.0;
+        loop {
+            match self.station.client.events(after).await {
+                Ok(events) => {
+                    world.screen.note(Line::styled(Style::Good, "the node is back"));
+                    return events;
+                }
+                Err(_) => sleep(pause).await,
+            }
+            pause = (pause * 2).min(AGAIN.1);
+        }
+    }
+}
+
+fn line(event: &Event, with_channel: bool) -> Line {
+    let style = match event.kind {
+        EventKind::Arrived => Style::Bold,
+        EventKind::Alarm | EventKind::Void => Style::Bad,
+        EventKind::Disowned => Style::Warn,
+        EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged => Style::Good,
+        EventKind::Recorded | EventKind::Custody | EventKind::Link | EventKind::Roster => Style::Plain,
+    };
+    let mut line = Line::from(format!("{}  ", when::of_day(event.at)))
+        .with(style, format!("{:<13}", event.kind.as_str().to_uppercase()));
+    if let Some(peer) = &event.peer {
+        line = line.and(format!("{peer}  "));
+    }
+    if with_channel && event.header.is_none() {
+        line = line.and(format!("{}  ", channel_name(event.channel)));
+    }
+    match (&event.header, &event.evidence) {
+        (Some(header), Some(evidence)) => {
+            line =
+                line.and(format!("{}  ", view::serial(header, with_channel))).then(view::evidence(evidence));
+        }
+        (Some(header), None) => line = line.then(view::header(header, with_channel)),
+        (None, Some(evidence)) => line = line.then(view::evidence(evidence)),
+        (None, None) => {}
+    }
+    match &event.detail {
+        Some(detail) => line.and(format!("  {detail}")),
+        None => line,
+    }
+}
+
+fn channel_name(channel: ChannelId) -> String {
+    channel.short()
+}

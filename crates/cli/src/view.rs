@@ -1,0 +1,222 @@
+//! Dispatches, evidence and cases as lines for people. Peer texts go into the lines as they are: the screen escapes.
+
+use demarche_control::types::{Case, Chain, Effect, Evidence, EvidenceKind, Header, Kind, Shown, State};
+use demarche_protocol::{
+    charter::Charter,
+    dispatch::{Nature, Precedence},
+};
+
+use crate::{
+    original::Original,
+    screen::{Line, Screen, Style},
+    when,
+};
+
+/// `EXERCISE` in a colour of its own before everything that is not meant (threat E7).
+pub fn banner(nature: Option<Nature>) -> Option<Line> {
+    let word = match nature {
+        None | Some(Nature::Real) => return None,
+        Some(Nature::Exercise) => "EXERCISE EXERCISE EXERCISE",
+        Some(Nature::Test) => "TEST TEST TEST",
+    };
+    Some(Line::styled(Style::Warn, word))
+}
+
+/// `FLASH`, as it is called.
+pub fn precedence(precedence: Option<Precedence>) -> String {
+    precedence.map_or("-".to_owned(), |precedence| precedence.as_str().to_uppercase())
+}
+
+/// IMMEDIATE and above: what a watch rings for.
+pub fn is_urgent(header: &Header) -> bool {
+    matches!(header.precedence, Some(Precedence::Flash | Precedence::Immediate))
+}
+
+fn style_of(header: &Header) -> Style {
+    match (header.state, header.precedence) {
+        (State::Void | State::Expired, _) => Style::Dim,
+        (_, Some(Precedence::Flash)) => Style::Bad,
+        (_, Some(Precedence::Immediate)) => Style::Warn,
+        _ => Style::Plain,
+    }
+}
+
+/// The serial, with its channel where several are shown.
+pub fn serial(header: &Header, with_channel: bool) -> String {
+    if with_channel { format!("{}:{}", header.channel, header.serial) } else { header.serial.to_string() }
+}
+
+/// A header on one line.
+pub fn header(header: &Header, with_channel: bool) -> Line {
+    let nature = match header.nature {
+        None | Some(Nature::Real) => String::new(),
+        Some(nature) => format!("[{}] ", nature.as_str().to_uppercase()),
+    };
+    let about = match (&header.provision, &header.title) {
+        (Some(provision), Some(title)) => format!("{provision} {title}"),
+        (_, title) => title.clone().unwrap_or_default(),
+    };
+    let of_case = header.case.as_ref().filter(|case| **case != header.serial);
+    let of_case = of_case.map(|case| format!("(case {case}) ")).unwrap_or_default();
+    let state = match header.chain {
+        Chain::Complete => header.state.to_string(),
+        Chain::Pending => format!("{}, chain pending", header.state),
+        Chain::Misplaced => format!("{}, misplaced", header.state),
+    };
+    let line = Line::new()
+        .and(format!("{:<18} ", serial(header, with_channel)))
+        .with(style_of(header), format!("{:<9} ", precedence(header.precedence)))
+        .and(format!("{:<15} {state:<12} {}  ", header.kind, when::shown(header.recorded_at)))
+        .with(Style::Warn, nature)
+        .and(of_case)
+        .and(about);
+    match header.effect {
+        Effect::Accepted => line,
+        Effect::Void => line.with(
+            Style::Bad,
+            format!("  of no effect: {}", header.void_reason.as_deref().unwrap_or("no reason given")),
+        ),
+        Effect::AuthorityUnknown => line.with(Style::Warn, "  authority unknown"),
+    }
+}
+
+/// One thing known of a dispatch's way, in the words that an officer is told.
+pub fn evidence(evidence: &Evidence) -> Line {
+    let Evidence { by, .. } = evidence;
+    let officer = evidence.officer.as_deref().unwrap_or("an officer");
+    let detail = evidence.detail.as_deref();
+    let (word, style, said) = match evidence.kind {
+        EvidenceKind::Recorded => ("RECORDED", Style::Plain, format!("durable at {by}")),
+        EvidenceKind::Custody => {
+            ("IN CUSTODY", Style::Plain, format!("mediator {by} signed that it keeps it"))
+        }
+        EvidenceKind::Delivered => ("DELIVERED", Style::Good, format!("{by}'s node holds it, signed")),
+        EvidenceKind::Opened => {
+            ("OPENED", Style::Good, format!("{by}'s node states that it was displayed to {officer}, signed"))
+        }
+        EvidenceKind::Acknowledged => (
+            "ACKNOWLEDGED",
+            Style::Good,
+            format!("{officer} of {by} signed: receipt and understanding; not agreement"),
+        ),
+        EvidenceKind::Void => {
+            ("VOID", Style::Bad, format!("of no effect: {}", detail.unwrap_or("no reason given")))
+        }
+        EvidenceKind::Disowned => {
+            ("DISOWNED", Style::Warn, format!("{by}'s node went on without it; it is kept, with its effect"))
+        }
+        EvidenceKind::Expired => {
+            ("EXPIRED", Style::Bad, format!("mediator {by} signed that its time in custody ran out"))
+        }
+    };
+    let line = Line::new().and(format!("{}  ", when::of_day(evidence.at)));
+    let line = line.with(style, format!("{word:<13}")).and(said);
+    let line = match (evidence.kind, &evidence.serial) {
+        (EvidenceKind::Acknowledged, Some(serial)) => line.and(format!(" ({serial})")),
+        _ => line,
+    };
+    if evidence.verified { line } else { line.with(Style::Warn, "  NOT VERIFIED") }
+}
+
+/// A dispatch whole, with what was verified here.
+pub fn whole(screen: &mut Screen, shown: &Shown, charter: Option<&Charter>, original: Option<&Original>) {
+    let header = &shown.header;
+    if let Some(banner) = banner(header.nature) {
+        screen.say(banner);
+    }
+    let line = Line::new().with(style_of(header), precedence(header.precedence));
+    let line = line.with(Style::Bold, format!(" {} {}", header.kind, header.serial));
+    let case = header.case.as_ref().filter(|case| **case != header.serial);
+    screen.say(line.and(case.map(|case| format!(", case {case}")).unwrap_or_default()));
+    let mut field = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            screen.say(format!("  {name:<11} {value}"));
+        }
+    };
+    field("From", Some(format!("{}: {}", header.from, header.officer)));
+    field(
+        "Provision",
+        header.provision.as_ref().map(|code| {
+            let known = charter.and_then(|charter| charter.provision(code));
+            known.map_or_else(|| code.clone(), |known| format!("{code} {}", known.title_in("en")))
+        }),
+    );
+    field("Title", header.title.clone());
+    for (key, name) in [
+        ("position", "Position"),
+        ("of", "Of"),
+        ("occurred_from", "Occurred"),
+        ("occurred_to", "until"),
+        ("place", "Place"),
+        ("means", "Means"),
+        ("confidence", "Confidence"),
+        ("request", "Request"),
+        ("reply_within", "Reply within"),
+        ("reply_by", "Reply by"),
+    ] {
+        field(name, shown.fields.get(key).cloned());
+    }
+    field("Written", header.written_at.map(when::shown));
+    field("Recorded", Some(when::shown(header.recorded_at)));
+    field("Received", header.received_at.map(when::shown));
+    field("State", Some(header.state.to_string()));
+    field("No effect", header.void_reason.clone());
+    field("Document", Some(header.document.to_string()));
+    if let Some(body) = &shown.body {
+        screen.say("");
+        screen.block("  | ", body);
+    }
+    if !shown.evidence.is_empty() {
+        screen.say("");
+        for piece in &shown.evidence {
+            screen.say(evidence(piece));
+        }
+    }
+    if let Some(original) = original {
+        signed_by(screen, original);
+    }
+}
+
+/// Who signed, as verified here.
+pub fn signed_by(screen: &mut Screen, original: &Original) {
+    for (name, key) in &original.signers {
+        let line = Line::styled(Style::Good, "Verified here: ");
+        screen.say(line.and(format!(
+            "signed by {name} of {}, {}, vouched for by the roots in the charter",
+            original.dispatch.party,
+            key.fingerprint()
+        )));
+    }
+}
+
+/// A case on one line.
+pub fn case(case: &Case, with_channel: bool) -> Line {
+    let name =
+        if with_channel { format!("{}:{}", case.channel, case.serial) } else { case.serial.to_string() };
+    let style = match case.precedence {
+        Precedence::Flash => Style::Bad,
+        Precedence::Immediate => Style::Warn,
+        _ => Style::Plain,
+    };
+    let state = match &case.position {
+        Some(position) => format!("{}: {position}", case.state),
+        None => case.state.to_string(),
+    };
+    let nature = match case.nature {
+        Nature::Real => String::new(),
+        other => format!("[{}] ", other.as_str().to_uppercase()),
+    };
+    Line::new()
+        .with(Style::Bold, format!("{name:<18} "))
+        .with(style, format!("{:<9} ", precedence(Some(case.precedence))))
+        .and(format!("{state:<22} {}  ", when::shown(case.opened_at)))
+        .with(Style::Warn, nature)
+        .and(format!("{} {}  ({} entries)", case.provision, case.title, case.entries.len()))
+}
+
+/// Whether a header is another party's dispatch that nobody here has opened.
+pub fn is_unopened(header: &Header, own: &str) -> bool {
+    header.from.as_str() != own
+        && header.kind != Kind::Unknown
+        && matches!(header.state, State::Delivered | State::Recorded | State::Custody)
+}
