@@ -33,6 +33,9 @@ pub const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// recommends 250 ms between such attempts).
 pub const QUIC_DELAY: Duration = Duration::from_millis(300);
 
+/// A mediator's address that goes on failing for the same cause is reported again after this long.
+pub const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// Longest time for one connection's handshakes: three round trips of a two-second satellite path, and slack.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

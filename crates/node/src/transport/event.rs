@@ -67,7 +67,8 @@ pub enum TransportEvent {
         /// Why, as far as it can be seen from here.
         reason: String,
     },
-    /// Capital: attempts to connect fail. Told when the reason changes, not at each attempt.
+    /// Capital: attempts to connect fail. Told when the reason changes and every half minute,
+    /// not at each attempt.
     MediatorUnreachable {
         /// The mediator.
         node: NodeId,

@@ -241,7 +241,7 @@ impl Driver {
             self.close(id, "its mediator left the directory");
             return;
         };
-        let known = self.connections.get(&id).is_some_and(|c| c.known);
+        let known = self.connections.get(&id).is_some_and(Connection::known);
         if known && self.circuits_between(peer, via).len() == 1 {
             self.outbox.tell(TransportEvent::CircuitUp { peer, via });
         }
@@ -267,7 +267,7 @@ impl Driver {
     ) {
         let node = connection.node;
         if let Some(via) = connection.via {
-            if connection.known && self.circuits_between(node, via).is_empty() {
+            if connection.known() && self.circuits_between(node, via).is_empty() {
                 self.outbox.tell(TransportEvent::CircuitDown { peer: node, via, reason: reason.to_owned() });
             }
         } else if let Some(link) = self.links.get_mut(&node)

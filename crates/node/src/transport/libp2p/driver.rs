@@ -103,10 +103,10 @@ pub(super) struct Connection {
     pub(super) via: Option<NodeId>,
     /// The other side's address as dialled or as seen.
     pub(super) address: Multiaddr,
-    /// Whether its node was known when it began; that does not change.
-    pub(super) known: bool,
-    /// Whether a stranger used up its one roster stream.
-    roster_used: bool,
+    /// What its node was when it began; that does not change.
+    standing: Standing,
+    /// Whether the other side dialled.
+    inbound: bool,
     pub(super) last_pong: Instant,
     /// When it ends whatever happens.
     pub(super) ends_at: Option<Instant>,
@@ -243,7 +243,7 @@ impl Driver {
         match &ping.result {
             Ok(rtt) => {
                 connection.last_pong = now;
-                if connection.known {
+                if connection.known() {
                     let event = TransportEvent::Rtt { peer: connection.node, via: connection.via, rtt: *rtt };
                     self.outbox.tell(event);
                 }
@@ -272,8 +272,8 @@ impl Driver {
                 peer,
                 via,
                 address: endpoint.get_remote_address().clone(),
-                known,
-                roster_used: false,
+                standing: if known { Standing::Known } else { Standing::Stranger { served: false } },
+                inbound,
                 last_pong: now,
                 ends_at: (!known).then(|| now + STRANGER_TIME),
                 closing: None,
@@ -332,24 +332,28 @@ impl Driver {
         }
         let node = connection.node;
         let welcome = match kind {
-            StreamKind::Live => !self.is_mediator && connection.known && connection.via.is_some(),
-            StreamKind::Custody => self.is_mediator && connection.known,
+            StreamKind::Live => !self.is_mediator && connection.known() && connection.via.is_some(),
+            StreamKind::Custody => self.is_mediator && connection.known(),
             StreamKind::Roster => true,
         };
         if !welcome {
             self.refuse(Some(node), Refusal::UnknownNode(kind));
             return;
         }
-        if !connection.known && std::mem::replace(&mut connection.roster_used, true) {
+        let served = Standing::Stranger { served: true };
+        if connection.standing == served {
             self.refuse(Some(node), Refusal::SecondStream);
             self.close(id, "a stranger opened a second stream");
             return;
+        }
+        if !connection.known() {
+            connection.standing = served;
         }
         let incoming = Incoming {
             peer: node,
             via: connection.via,
             kind,
-            known: connection.known,
+            known: connection.known(),
             stream: Box::new(stream.compat()),
         };
         if !self.outbox.deliver(incoming) {
@@ -364,10 +368,13 @@ impl Driver {
         let mut removed = Vec::new();
         for (id, connection) in &mut self.connections {
             let known = self.known.contains(connection.node);
-            if connection.known && !known {
+            if connection.known() && !known {
                 removed.push((*id, connection.node));
-            } else if !connection.known && known {
-                let soon = now + WELCOME_TIME;
+            } else if !connection.known() && known {
+                // Nothing is lost with a connection on which it said nothing yet.
+                let idle =
+                    connection.inbound && connection.standing == (Standing::Stranger { served: false });
+                let soon = if idle { now } else { now + WELCOME_TIME };
                 connection.ends_at = Some(connection.ends_at.map_or(soon, |at| at.min(soon)));
             }
         }
@@ -393,7 +400,24 @@ impl Driver {
     }
 }
 
+/// What a connection may be used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// In the directory, or admitted.
+    Known,
+    /// Nobody we know. It has one roster stream.
+    Stranger {
+        /// Whether it has used that up.
+        served: bool,
+    },
+}
+
 impl Connection {
+    /// Whether its node was known when it began.
+    pub(super) fn known(&self) -> bool {
+        self.standing == Standing::Known
+    }
+
     /// When it has to end if nothing more is heard, and why.
     fn end(&self) -> (Instant, &'static str) {
         let silent = self.last_pong + SILENCE_LIMIT;

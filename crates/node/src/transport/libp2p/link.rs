@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{backoff::Backoff, multiaddr::multiaddr};
 use crate::transport::{
     Address, Carrier, MediatorPath,
-    defaults::{MAX_ADDRESSES, QUIC_DELAY, STABLE_AFTER},
+    defaults::{MAX_ADDRESSES, QUIC_DELAY, STABLE_AFTER, TOLD_AGAIN_AFTER},
 };
 
 pub(super) struct Link {
@@ -33,17 +33,20 @@ struct Candidate {
     trouble: Trouble,
 }
 
-/// What went wrong last, so that one cause is told once and not at each attempt.
+/// What went wrong last, so that one cause is told once in a while and not at each attempt.
 #[derive(Default)]
-struct Trouble(Option<String>);
+struct Trouble(Option<(String, Instant)>);
 
 impl Trouble {
-    fn is_news(&mut self, text: &str) -> bool {
-        let news = self.0.as_deref() != Some(text);
-        if news {
-            self.0 = Some(text.to_owned());
+    fn is_news(&mut self, text: &str, now: Instant) -> bool {
+        let told = self
+            .0
+            .as_ref()
+            .is_some_and(|(told, at)| told == text && now.duration_since(*at) < TOLD_AGAIN_AFTER);
+        if !told {
+            self.0 = Some((text.to_owned(), now));
         }
-        news
+        !told
     }
 }
 
@@ -148,7 +151,7 @@ impl Link {
         let candidate = self.candidates.iter_mut().find(|c| c.dialling == Some(connection))?;
         candidate.dialling = None;
         candidate.next = now + candidate.backoff.next();
-        let news = candidate.trouble.is_news(trouble) && self.up.is_none();
+        let news = candidate.trouble.is_news(trouble, now) && self.up.is_none();
         news.then(|| candidate.address.clone())
     }
 
@@ -226,7 +229,7 @@ impl Link {
             _ => return None,
         };
         self.reservation = Reservation::Wanted(now + self.reservation_backoff.next());
-        Some(self.reservation_trouble.is_news(trouble) || held)
+        Some(self.reservation_trouble.is_news(trouble, now) || held)
     }
 
     pub(super) fn up(&self) -> Option<&Up> {
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_is_told_once() {
+    fn one_cause_is_told_once_in_a_while() {
         let now = Instant::now();
         let mut link = link(&["192.0.2.1:7701"], now);
         let mut tell = |id, text| {
@@ -304,6 +307,8 @@ mod tests {
         assert!(tell(0, "refused"));
         assert!(!tell(2, "refused"));
         assert!(tell(4, "no route"));
+        assert!(!tell(6, "no route"));
+        assert!(tell(60, "no route"), "two minutes later it still is the cause");
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Driver {
             self.outbox.tell(TransportEvent::PeerConnected {
                 node,
                 from: connection.place(),
-                admitted: connection.known,
+                admitted: connection.known(),
             });
         }
     }
