@@ -113,10 +113,3 @@ async fn measure_a_small_echo_over_a_circuit() {
     }
     println!("three nodes: {before} KiB resident; 200 streams more: {} KiB", resident() - before);
 }
-
-/// Resident memory of this process in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}

@@ -171,3 +171,10 @@ async fn until_end(stream: &mut ByteStream) {
     };
     timeout(PATIENCE, reading).await.expect("the stream ends");
 }
+
+/// Resident memory of this process in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -123,3 +123,20 @@ async fn m25_nonsense_ends_its_own_connection_only() {
     let mut far = b.incoming(StreamKind::Live).await;
     echo(&mut near, &mut far.stream, b"undisturbed").await;
 }
+
+/// M23: what ten thousand half-open handshakes cost; a measurement. Needs `ulimit -n 12000`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn m23_measure_ten_thousand_half_open_handshakes() {
+    let (mediator, a, mut b) = trio([82, 83, 84]).await;
+    let before = resident();
+    let mut flood = Vec::new();
+    for _ in 0..10_000 {
+        flood.push(TcpStream::connect(mediator.address().to_string()).await.unwrap());
+    }
+    let begun = std::time::Instant::now();
+    let mut near = a.transport.open(b.id(), mediator.id()).await.expect("opens");
+    let mut far = b.incoming(StreamKind::Live).await;
+    echo(&mut near, &mut far.stream, b"undisturbed").await;
+    println!("10,000 half-open: {} KiB more, echo after {:?}", resident() - before, begun.elapsed());
+}
