@@ -69,6 +69,18 @@ pub fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreError> {
     Ok(keys)
 }
 
+/// Checks every key file here, whatever card it belongs to.
+pub fn check(data: &DataDir) -> Result<(), KeystoreError> {
+    for serial in data.key_serials().unwrap_or_default() {
+        for path in [data.node_key(serial), data.session_key(serial), data.prekey(serial)] {
+            if path.symlink_metadata().is_ok() {
+                layout::read_secret(&path).map_err(|source| KeystoreError::File { source })?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether keys lie here for a card of this number.
 pub fn has_keys(data: &DataDir, serial: CardSerial) -> bool {
     // Anything but plain absence is for `read` to report.

@@ -1,0 +1,105 @@
+//! What operators ask: line tests, and taking in what was installed.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use demarche_control::{
+    Code, Problem,
+    types::{Installed, LineTest, LineTestRequest},
+};
+use demarche_protocol::{channel::LineTestResult, identity::member::MemberId};
+use futures::future::join_all;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    problems::{Answer, Refused, stopping},
+    server::Api,
+};
+use crate::{
+    defaults::LINE_TEST,
+    runtime::{
+        channel::{Handle, name_of},
+        clock::wall,
+    },
+};
+
+/// Tests the line to one peer, or to all.
+pub(super) async fn line_test(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    request: Option<Json<LineTestRequest>>,
+) -> Answer<Vec<LineTest>> {
+    let handle = api.handle(&name)?;
+    let channel = api.channel(&name)?;
+    let parties = channel.charter.parties.iter().map(|party| party.id.clone());
+    let others: Vec<MemberId> = parties.filter(|party| *party != api.identity.me).collect();
+    let peers = match request.and_then(|Json(request)| request.peer) {
+        None => others,
+        Some(peer) if others.contains(&peer) => vec![peer],
+        Some(peer) => {
+            return Err(Problem::new(
+                Code::UnknownReference,
+                format!("{peer} is no other party of this channel"),
+            )
+            .into());
+        }
+    };
+    Ok(Json(join_all(peers.into_iter().map(|peer| one_test(&handle, peer))).await))
+}
+
+async fn one_test(handle: &Handle, peer: MemberId) -> LineTest {
+    let failed = |via: String, why: String| LineTest {
+        peer: peer.clone(),
+        via,
+        there_ms: None,
+        back_ms: None,
+        rtt_ms: None,
+        at: wall(),
+        verified: false,
+        error: Some(why),
+    };
+    match timeout(LINE_TEST, handle.line_test(peer.clone())).await {
+        Err(_) => failed(String::new(), format!("no answer within {} s", LINE_TEST.as_secs())),
+        Ok(Err(why)) => failed(String::new(), why.to_string()),
+        Ok(Ok((result, via))) => tested(&result, name_of(&handle.roster().borrow(), via)),
+    }
+}
+
+fn tested(result: &LineTestResult, via: String) -> LineTest {
+    let round_trip = result.round_trip.as_secs_f64() * 1000.0;
+    // By the peer's clock against ours: what the clocks differ by is in it, with opposite signs.
+    let there = millis(result.answered_at.as_millis()) - millis(result.asked_at.as_millis());
+    LineTest {
+        peer: result.peer.clone(),
+        via,
+        there_ms: Some(there),
+        back_ms: Some(round_trip - there),
+        rtt_ms: Some(round_trip),
+        at: result.asked_at,
+        verified: true,
+        error: None,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
+fn millis(value: u64) -> f64 {
+    value as f64
+}
+
+/// Takes in what lies in the channels' directories.
+pub(super) async fn install(State(api): State<Arc<Api>>) -> Answer<Vec<Installed>> {
+    let (reply, answer) = oneshot::channel();
+    api.installs.send(reply).await.map_err(|_| Refused(stopping()))?;
+    let installed = answer.await.map_err(|_| Refused(stopping()))?;
+    Ok(Json(installed?))
+}
+
+pub(super) async fn not_found() -> Refused {
+    Refused(
+        Problem::new(Code::UnknownReference, "this node does not know that request")
+            .with_help("use a demarche of the node's own version"),
+    )
+}

@@ -1,0 +1,180 @@
+//! Sending, showing and opening dispatches.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::JsonRejection},
+};
+use demarche_control::{
+    Code, Problem, SignedFile,
+    types::{OpenRequest, Sent, Shown, State as Step},
+};
+use demarche_protocol::{
+    document::{DocumentType, SignedDocument},
+    hash::{DocumentId, EntryHash},
+    identity::keys::PublicKey,
+    limits,
+};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    problems::{Answer, Refused},
+    server::Api,
+};
+use crate::runtime::{
+    channel::{AskError, Handle, Recorded},
+    view::{Draft, View, Wanted},
+};
+
+/// How long a request waits for the line to stand again while the node takes a new card.
+const NEW_LINE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The body of a request, or why it is none.
+pub(super) fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Refused> {
+    read.map(|Json(body)| body).map_err(|why| {
+        let code = if why.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+            Code::TooLong
+        } else {
+            Code::Malformed
+        };
+        Refused(Problem::new(code, why.body_text()))
+    })
+}
+
+pub(super) async fn post(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    file: Result<Json<SignedFile>, JsonRejection>,
+) -> Answer<Sent> {
+    let document = body(file)?.document()?;
+    if document.text().len() > limits::DOCUMENT_TEXT {
+        let message = format!(
+            "a text of {} bytes; at most {} are allowed",
+            document.text().len(),
+            limits::DOCUMENT_TEXT
+        );
+        return Err(Problem::new(Code::TooLong, message)
+            .with_help("shorten it, or send it in two parts")
+            .into());
+    }
+    if !matches!(document.document_type(), Some(DocumentType::Dispatch)) {
+        return Err(Problem::new(Code::Malformed, "only a dispatch is sent like this")
+            .with_help("install it instead: demarche install FILE")
+            .into());
+    }
+    let (handle, recorded) = append(&api, &name, document).await?;
+    let draft = draft(&handle, Wanted::Document(recorded.document)).await?;
+    // What is asked is how far this very entry has come, not what is newest of the document.
+    let header = draft.header;
+    Ok(Json(Sent {
+        serial: header.serial,
+        case: header.case,
+        document: header.document,
+        entry: recorded.entry,
+        state: if recorded.new { Step::Recorded } else { header.state },
+    }))
+}
+
+struct Entered {
+    document: DocumentId,
+    entry: EntryHash,
+    new: bool,
+}
+
+/// Appends a document. When the line is being set up anew, waits for it: entering a document twice is harmless.
+async fn append(api: &Api, name: &str, document: SignedDocument) -> Result<(Handle, Entered), Refused> {
+    let begun = Instant::now();
+    let id = document.id();
+    loop {
+        let handle = api.handle(name)?;
+        match handle.append(document.clone()).await {
+            Ok(Recorded { entry, new }) => {
+                return Ok((handle, Entered { document: id, entry: entry.hash, new }));
+            }
+            Err(AskError::Stopping) if !api.stop.is_cancelled() && begun.elapsed() < NEW_LINE_WITHIN => {
+                sleep(LOOK_AGAIN).await;
+            }
+            Err(why) => return Err(why.into()),
+        }
+    }
+}
+
+fn wanted(serial: &str) -> Result<Wanted, Problem> {
+    Wanted::parse(serial).ok_or_else(|| {
+        Problem::new(Code::UnknownSerial, "a serial is PARTY/NUMBER, like washington/7")
+            .with_help("see what is here: demarche inbox")
+    })
+}
+
+fn not_here() -> Problem {
+    Problem::new(Code::UnknownSerial, "no such dispatch here").with_help("see what is here: demarche inbox")
+}
+
+async fn draft(handle: &Handle, wanted: Wanted) -> Result<Draft, Refused> {
+    let name = handle.name().to_owned();
+    let found = handle.query(move |look| {
+        let view = View::new(look.machine, &name);
+        view.find(&wanted).and_then(|node| view.draft(node))
+    });
+    found.await?.ok_or_else(|| not_here().into())
+}
+
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Path((name, serial)): Path<(String, String)>,
+) -> Answer<Shown> {
+    let handle = api.handle(&name)?;
+    shown(&api, &handle, wanted(&serial)?).await
+}
+
+async fn shown(api: &Api, handle: &Handle, wanted: Wanted) -> Answer<Shown> {
+    let name = handle.name().to_owned();
+    let found = handle.query(move |look| {
+        let view = View::new(look.machine, &name);
+        let node = view.find(&wanted)?;
+        Some((view.draft(node)?, view.evidence(node), view.authority(node)))
+    });
+    let (draft, evidence, authority) = found.await?.ok_or_else(not_here)?;
+    let shown = draft.show(api.store.as_ref(), evidence, authority)?;
+    Ok(Json(shown.ok_or_else(not_here)?))
+}
+
+/// Shows a dispatch to an officer: first the statement that it was displayed is durable, then the text leaves the node.
+pub(super) async fn open(
+    State(api): State<Arc<Api>>,
+    Path((name, serial)): Path<(String, String)>,
+    request: Result<Json<OpenRequest>, JsonRejection>,
+) -> Answer<Shown> {
+    let key = PublicKey::from_openssh(&body(request)?.officer_key)
+        .map_err(|why| Problem::new(Code::Malformed, why.to_string()))?;
+    let handle = api.handle(&name)?;
+    let wanted = wanted(&serial)?;
+    let asked = wanted.clone();
+    let found = handle.query(move |look| {
+        let machine = look.machine;
+        let view = View::new(machine, "");
+        let node = view.find(&asked)?;
+        let own = node.head.party == *machine.me();
+        let authority = machine.transcript().authority(machine.me());
+        let officer = authority.and_then(|authority| {
+            let active = authority.revoked_by(&key).is_none() && !authority.is_suspended(&key);
+            authority.officer(&key).filter(|_| active).map(|officer| officer.id())
+        });
+        Some((node.head.hash, own, officer))
+    });
+    let (entry, own, officer) = found.await?.ok_or_else(not_here)?;
+    let officer = officer.ok_or_else(|| {
+        Problem::new(
+            Code::NotAuthorised,
+            format!("{} is no officer's key of {} in force", key.fingerprint(), api.identity.me),
+        )
+        .with_help("see who is: demarche officer list")
+    })?;
+    // Nobody needs to be told that we read what we wrote.
+    if !own {
+        handle.opened(entry, officer).await?;
+    }
+    shown(&api, &handle, wanted).await
+}

@@ -1,0 +1,107 @@
+//! What is only read: status, channels, charter, officers, inbox, cases.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+};
+use demarche_control::{
+    SignedFile,
+    types::{Case, ChannelInfo, Header, OfficerInfo, Status},
+};
+use serde::Deserialize;
+use tokio::task::spawn_blocking;
+
+use super::{
+    problems::{Answer, Refused, stopping},
+    server::Api,
+};
+use crate::{
+    link,
+    runtime::{
+        clock::wall,
+        view::{self, Draft, View},
+    },
+    store::{Store, StoreError},
+};
+
+pub(super) async fn status(State(api): State<Arc<Api>>) -> Json<Status> {
+    let standing = api.standing();
+    Json(
+        link::status::status(&api.identity, &standing.channels, standing.line.as_deref(), api.news.alarms())
+            .await,
+    )
+}
+
+pub(super) async fn channels(State(api): State<Arc<Api>>) -> Json<Vec<ChannelInfo>> {
+    let standing = api.standing();
+    let info = standing.channels.iter().map(|channel| ChannelInfo {
+        name: channel.name.to_string(),
+        channel: channel.id(),
+        title: channel.charter.title.clone(),
+        party: api.identity.me.clone(),
+        parties: channel.charter.parties.iter().map(|member| member.id.clone()).collect(),
+        mediators: channel.charter.mediators.iter().map(|member| member.id.clone()).collect(),
+    });
+    Json(info.collect())
+}
+
+pub(super) async fn charter(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Answer<SignedFile> {
+    Ok(Json(SignedFile::of(api.channel(&name)?.charter.document())?))
+}
+
+pub(super) async fn officers(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Answer<Vec<OfficerInfo>> {
+    let officers = api.handle(&name)?.query(|look| View::new(look.machine, "").officers(wall())).await?;
+    Ok(Json(officers))
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Which {
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) async fn inbox(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    Query(which): Query<Which>,
+) -> Answer<Vec<Header>> {
+    let handle = api.handle(&name)?;
+    let local = handle.name().to_owned();
+    let drafts = handle.query(move |look| View::new(look.machine, &local).inbox(which.all)).await?;
+    let headers =
+        reading(&api, move |store| drafts.into_iter().map(|draft| draft.finish(store)).collect()).await?;
+    Ok(Json(headers))
+}
+
+pub(super) async fn cases(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Answer<Vec<Case>> {
+    let handle = api.handle(&name)?;
+    let local = handle.name().to_owned();
+    let cases = handle.query(move |look| View::new(look.machine, &local).cases()).await?;
+    let read = move |store: &dyn Store| {
+        let cases = cases.into_iter().map(|case| view::finish_case(case, store));
+        cases.filter_map(Result::transpose).collect::<Result<Vec<Case>, StoreError>>()
+    };
+    Ok(Json(reading(&api, read).await?))
+}
+
+/// Reads from the store on a thread where that may take its time.
+pub(super) async fn reading<T: Send + 'static>(
+    api: &Api,
+    read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Refused> {
+    let store = Arc::clone(&api.store);
+    match spawn_blocking(move || read(store.as_ref())).await {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(Refused(stopping())),
+    }
+}
+
+/// One header, read at once: a single small read is not worth a thread.
+pub(super) fn header(api: &Api, draft: Draft) -> Result<Header, Refused> {
+    Ok(draft.finish(api.store.as_ref())?)
+}

@@ -1,0 +1,236 @@
+//! What lies in the data directory: whose node this is, which channels it holds, and which card it may use.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use demarche_control::{
+    SignedFile,
+    layout::{self, DataDir, SIGNED_FILE},
+};
+use demarche_protocol::{
+    channel::Record,
+    charter::Charter,
+    document::{DocumentType, SignedDocument},
+    hash::ChannelId,
+    identity::{
+        Verified,
+        card::{Card, Role},
+        member::MemberId,
+        roster::Roster,
+    },
+};
+
+use crate::{
+    keystore::{self, KeystoreError, NodeKeys},
+    store::{Store, StoreError},
+};
+
+/// Whose node it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The party or mediator.
+    pub(crate) me: MemberId,
+    /// Whether it mediates.
+    pub(crate) mediates: bool,
+}
+
+/// A channel that was installed.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    /// The local name.
+    pub(crate) name: Arc<str>,
+    /// The charter.
+    pub(crate) charter: Verified<Charter>,
+}
+
+impl Channel {
+    /// The channel.
+    pub(crate) fn id(&self) -> ChannelId {
+        ChannelId::from(self.charter.id())
+    }
+}
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// A file or directory in it.
+    #[error("{} cannot be read", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No card was drafted here.
+    #[error("{} is not the data directory of a node\nhelp: demarche setup party --data {} …", path.display(), path.display())]
+    NoCard {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Cards of several members.
+    #[error("{} holds cards of several members\nhelp: keep one node's card there", path.display())]
+    Several {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The card is not one.
+    #[error("{} is not a card: {why}", path.display())]
+    Card {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeystoreError),
+}
+
+/// Finds out whose node the directory is, from the card that `setup` drafted.
+pub(crate) fn identity(data: &DataDir) -> Result<Identity, HomeError> {
+    let io = |source| HomeError::Io { path: data.path().to_owned(), source };
+    let mut found: Option<Identity> = None;
+    for entry in fs::read_dir(data.path()).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_none_or(|ending| ending != "card") {
+            continue;
+        }
+        let bytes = layout::read_bounded(&path, SIGNED_FILE)
+            .map_err(|source| HomeError::Io { path: path.clone(), source })?;
+        let text = String::from_utf8_lossy(&bytes);
+        let card =
+            Card::parse(&text).map_err(|why| HomeError::Card { path: path.clone(), why: why.to_string() })?;
+        let identity = Identity { me: card.member, mediates: matches!(card.role, Role::Mediator { .. }) };
+        if found.as_ref().is_some_and(|found| *found != identity) {
+            return Err(HomeError::Several { path: data.path().to_owned() });
+        }
+        found = Some(identity);
+    }
+    found.ok_or_else(|| HomeError::NoCard { path: data.path().to_owned() })
+}
+
+/// The installed channels that name this node; others are left out with a word in the log.
+pub(crate) fn channels(data: &DataDir, identity: &Identity) -> Result<Vec<Channel>, HomeError> {
+    let names = data.channel_names().map_err(|source| HomeError::Io { path: data.channels(), source })?;
+    let mut channels: Vec<Channel> = Vec::new();
+    for name in names {
+        match channel(data, identity, &name) {
+            Ok(channel) if channels.iter().any(|other| other.id() == channel.id()) => {
+                tracing::error!(name, "the same charter is installed under two names; this one is left out");
+            }
+            Ok(channel) => channels.push(channel),
+            Err(why) => tracing::error!(name, why, "a channel cannot be used"),
+        }
+    }
+    Ok(channels)
+}
+
+fn channel(data: &DataDir, identity: &Identity, name: &str) -> Result<Channel, String> {
+    let document = signed_file(&data.channel(name).charter())?;
+    let charter = Charter::verify(&document).map_err(|why| why.to_string())?;
+    let members = if identity.mediates { &charter.mediators } else { &charter.parties };
+    if !members.iter().any(|member| member.id == identity.me) {
+        return Err(format!("the charter does not name {}", identity.me));
+    }
+    Ok(Channel { name: name.into(), charter })
+}
+
+/// Reads a signed file, signatures unverified.
+pub(crate) fn signed_file(path: &std::path::Path) -> Result<SignedDocument, String> {
+    let bytes = layout::read_bounded(path, SIGNED_FILE).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    SignedFile::from_json(&text).and_then(|file| file.document()).map_err(|error| error.to_string())
+}
+
+/// What `install` left for a channel: path and document, or why it is none.
+pub(crate) fn incoming(
+    data: &DataDir,
+    name: &str,
+) -> Result<Vec<(PathBuf, Result<SignedDocument, String>)>, HomeError> {
+    let directory = data.channel(name).incoming();
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(HomeError::Io { path: directory, source }),
+        Ok(entries) => entries,
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .collect();
+    files.sort();
+    let mut found: Vec<_> = files.into_iter().map(|path| (path.clone(), signed_file(&path))).collect();
+    // What others rest on comes first.
+    found.sort_by_key(|(_, document)| match document.as_ref().ok().and_then(SignedDocument::document_type) {
+        Some(DocumentType::Roots) => 0,
+        Some(DocumentType::Card) => 1,
+        Some(DocumentType::Officer) => 2,
+        _ => 3,
+    });
+    Ok(found)
+}
+
+/// The roster documents and own cards of a channel that are in the store.
+pub(crate) fn stored_documents(
+    store: &dyn Store,
+    channel: ChannelId,
+    me: &MemberId,
+) -> Result<Vec<SignedDocument>, StoreError> {
+    let mut documents = Vec::new();
+    for found in store.load(channel) {
+        match found?.1 {
+            Record::Roster(document) => documents.push(document),
+            Record::Entry(item) if DocumentType::of(&item.text) == Some(DocumentType::Card) => {
+                // A volume's first entry carries its card.
+                if let Ok(entry) = item.entry.claims()
+                    && entry.party == *me
+                {
+                    documents.push(item.document(&entry));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(documents)
+}
+
+/// A channel's roster from documents, taken in any order.
+pub(crate) fn roster(charter: &Verified<Charter>, documents: &[SignedDocument]) -> Roster {
+    let mut roster = Roster::new(charter);
+    // Lists of roots first, in turn; what does not hold says nothing.
+    for kind in [DocumentType::Roots, DocumentType::Card, DocumentType::Revocation] {
+        for document in documents.iter().filter(|document| document.document_type() == Some(kind)) {
+            let _ = roster.offer(document);
+        }
+    }
+    roster
+}
+
+/// The own card to use: the highest that is installed in some channel and whose keys are here, with its keys.
+pub(crate) fn own_card(
+    data: &DataDir,
+    identity: &Identity,
+    channels: &[Channel],
+    store: &dyn Store,
+) -> Result<Option<(Verified<Card>, NodeKeys)>, HomeError> {
+    let mut best: Option<Verified<Card>> = None;
+    for channel in channels {
+        let mut documents = stored_documents(store, channel.id(), &identity.me)?;
+        documents
+            .extend(incoming(data, &channel.name)?.into_iter().filter_map(|(_, document)| document.ok()));
+        let roster = roster(&channel.charter, &documents);
+        let Some(roots) = roster.roots(&identity.me) else { continue };
+        let cards = documents.iter().filter(|document| document.document_type() == Some(DocumentType::Card));
+        for card in cards.filter_map(|document| Card::verify(document, &identity.me, roots).ok()) {
+            if keystore::has_keys(data, card.serial)
+                && best.as_ref().is_none_or(|best| card.serial > best.serial)
+            {
+                best = Some(card);
+            }
+        }
+    }
+    let Some(card) = best else { return Ok(None) };
+    let keys = keystore::read(data, &card)?;
+    Ok(Some((card, keys)))
+}

@@ -1,0 +1,183 @@
+//! Taking in what `install` left in the channels' directories: each document is verified, made durable, and its file
+//! removed; one that is refused is moved to `refused/` with the reason beside it.
+
+use std::{path::Path, time::Duration};
+
+use demarche_control::{
+    layout::{self, ChannelDir, DataDir, PRIVATE},
+    types::{Installed, Outcome},
+};
+use demarche_protocol::{
+    document::{DocumentType, SignedDocument},
+    hash::DocumentId,
+    identity::{
+        officer::Officer,
+        revocation::{Revocation, Revoked},
+        roots::Roots,
+    },
+};
+
+use crate::{
+    home::{self, Channel, HomeError, Identity},
+    line::Line,
+    runtime::{
+        channel::{AskError, Handle},
+        rosters::Offered,
+    },
+};
+
+/// How often, and with what pause, it is looked whether the own card has become durable: two seconds in all, far more than
+/// a commit takes.
+const OWN_CARD_LOOKS: u32 = 100;
+const OWN_CARD_PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes in everything that lies there for these channels.
+pub(crate) async fn take_in(
+    data: &DataDir,
+    identity: &Identity,
+    channels: &[Channel],
+    line: &Line,
+) -> Result<Vec<Installed>, HomeError> {
+    let mut all = Vec::new();
+    for channel in channels {
+        for (path, document) in home::incoming(data, &channel.name)? {
+            let (id, offered) = match &document {
+                Err(why) => (None, Offered::Refused(why.clone())),
+                Ok(document) => (Some(document.id()), offer(identity, channel, line, document).await),
+            };
+            let installed = Installed {
+                file: path.strip_prefix(data.path()).unwrap_or(&path).display().to_string(),
+                document: id,
+                outcome: match &offered {
+                    Offered::Taken => Outcome::Taken,
+                    Offered::Already => Outcome::Already,
+                    Offered::Refused(_) | Offered::Later(_) => Outcome::Refused,
+                },
+                why: match &offered {
+                    Offered::Refused(why) | Offered::Later(why) => Some(why.clone()),
+                    Offered::Taken | Offered::Already => None,
+                },
+            };
+            tracing::info!(file = installed.file, outcome = %installed.outcome, why = installed.why, "installed");
+            if let Err(error) = tidy(&data.channel(&channel.name), &path, id, &offered) {
+                tracing::error!(file = installed.file, %error, "the file could not be put away");
+            }
+            all.push(installed);
+        }
+    }
+    Ok(all)
+}
+
+fn tidy(
+    directory: &ChannelDir,
+    path: &Path,
+    id: Option<DocumentId>,
+    offered: &Offered,
+) -> std::io::Result<()> {
+    match offered {
+        Offered::Taken | Offered::Already => layout::remove(path),
+        Offered::Later(_) => Ok(()),
+        Offered::Refused(why) => {
+            layout::make_directory(&directory.refused(), 0o700)?;
+            // What could not even be read keeps the name it came with.
+            let name = id
+                .map_or_else(|| path.file_stem().unwrap_or_default().to_owned(), |id| id.to_string().into());
+            let file = directory.refused().join(&name);
+            layout::write(&file.with_extension("why"), format!("{why}\n").as_bytes(), PRIVATE)?;
+            layout::rename(path, &file.with_extension("json"))
+        }
+    }
+}
+
+async fn offer(identity: &Identity, channel: &Channel, line: &Line, document: &SignedDocument) -> Offered {
+    if let Some(rosters) = &line.rosters {
+        return rosters.offer(channel.id(), document).await;
+    }
+    let Some(handle) = line.channel(channel.id()) else {
+        return Offered::Later("the channel does not run".to_owned());
+    };
+    let refused = |why: &dyn std::fmt::Display| Offered::Refused(why.to_string());
+    match document.document_type() {
+        Some(DocumentType::Card) => match to_roster(handle, document).await {
+            Offered::Already => once_durable(handle, document).await,
+            other => other,
+        },
+        Some(DocumentType::Roots) => match Roots::parse(document.text()) {
+            Err(why) => refused(&why),
+            // Our own log has to say who may sign from here on.
+            Ok(roots) if roots.member == identity.me => match to_roster(handle, document).await {
+                Offered::Taken | Offered::Already => to_log(handle, document).await,
+                other => other,
+            },
+            Ok(_) => to_roster(handle, document).await,
+        },
+        Some(DocumentType::Revocation) => match Revocation::parse(document.text()) {
+            Err(why) => refused(&why),
+            Ok(Revocation { revoked: Revoked::Card(_), .. }) => to_roster(handle, document).await,
+            Ok(revocation) if revocation.member == identity.me => to_log(handle, document).await,
+            Ok(revocation) => refused(&format_args!(
+                "it is for {}'s node: officers are revoked in their own party's log",
+                revocation.member
+            )),
+        },
+        Some(DocumentType::Officer) => match Officer::parse(document.text()) {
+            Err(why) => refused(&why),
+            Ok(officer) if officer.party == identity.me => to_log(handle, document).await,
+            Ok(officer) => refused(&format_args!(
+                "it is for {}'s node: officers are entered in their own party's log",
+                officer.party
+            )),
+        },
+        Some(DocumentType::Suspension) => to_log(handle, document).await,
+        Some(kind @ (DocumentType::Charter | DocumentType::Dispatch)) => {
+            refused(&format_args!("a {kind} is not installed like this"))
+        }
+        None => refused(&"it is not a document"),
+    }
+}
+
+async fn to_roster(handle: &Handle, document: &SignedDocument) -> Offered {
+    let mut roster = handle.roster().borrow().clone();
+    match roster.offer(document) {
+        Err(why) => Offered::Refused(why.to_string()),
+        Ok(false) => Offered::Already,
+        Ok(true) => asked(handle.roster_document(document.clone()).await.map(|()| true)),
+    }
+}
+
+/// Our own card counts from the start of the line, before the entry that carries it is durable; its file must outlive that.
+async fn once_durable(handle: &Handle, document: &SignedDocument) -> Offered {
+    let id = document.id();
+    for _ in 0..OWN_CARD_LOOKS {
+        let own = handle.query(move |look| {
+            let machine = look.machine;
+            machine.card().id() != id || machine.transcript().entries_of(&id).next().is_some()
+        });
+        match own.await {
+            Ok(true) => return Offered::Already,
+            Ok(false) => tokio::time::sleep(OWN_CARD_PAUSE).await,
+            Err(why) => return Offered::Later(why.to_string()),
+        }
+    }
+    Offered::Later("the card could not be entered in the log yet".to_owned())
+}
+
+async fn to_log(handle: &Handle, document: &SignedDocument) -> Offered {
+    asked(handle.append(document.clone()).await.map(|recorded| recorded.new))
+}
+
+fn asked(answer: Result<bool, AskError>) -> Offered {
+    use demarche_protocol::channel::Refusal;
+    match answer {
+        Ok(true) => Offered::Taken,
+        Ok(false) | Err(AskError::Refused(Refusal::Already(_))) => Offered::Already,
+        // Nothing is wrong with the document: it stays where it is.
+        Err(
+            why @ (AskError::Stopping
+            | AskError::Refused(
+                Refusal::NoSpace | Refusal::OutcomeUnknown | Refusal::Busy | Refusal::NeedsNewCard(_),
+            )),
+        ) => Offered::Later(why.to_string()),
+        Err(why) => Offered::Refused(why.to_string()),
+    }
+}

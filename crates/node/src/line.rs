@@ -1,0 +1,294 @@
+//! The line under one own card: transport, channels and switchboard, set up together and ended together. A new card or a
+//! new channel is a new line; the store, the officers' socket and whoever listens there stay.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use demarche_control::layout::DataDir;
+use demarche_protocol::{
+    channel::{Channel as Machine, Config as MachineConfig, RestoreError},
+    hash::ChannelId,
+    identity::{Verified, card::Card},
+};
+use futures::future::BoxFuture;
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::Config,
+    home::{self, Channel, HomeError, Identity},
+    keystore::NodeKeys,
+    link::Links,
+    runtime::{
+        channel::{self, End, Handle, Urgent},
+        clock::Clock,
+        news::News,
+        roster_stream::Rosters,
+        rosters::{CapitalRosters, MediatorRosters},
+        switchboard::{Current, Switchboard},
+    },
+    store::{self, Store, StoreError},
+    transport::{Address, Events, Transport},
+};
+
+/// What outlives every line.
+pub(crate) struct Shared {
+    pub(crate) data: DataDir,
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) service: store::Service,
+    pub(crate) clock: Clock,
+    pub(crate) news: Arc<News>,
+    pub(crate) wires: Arc<dyn Wires>,
+    pub(crate) urgent: Urgent,
+    /// Told when a roster has changed.
+    pub(crate) rosters_changed: Arc<Notify>,
+}
+
+/// What a node is on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A capital listens nowhere.
+    Capital,
+    /// A mediator listens.
+    Mediator {
+        /// Where.
+        listen: Vec<Address>,
+        /// How others reach it.
+        public: Vec<Address>,
+    },
+}
+
+/// A transport that has started.
+pub(crate) type Started = Result<(Arc<dyn Transport>, Events), String>;
+
+/// Starts transports: on the network, or in a test within one process.
+pub(crate) trait Wires: Send + Sync {
+    /// Starts one with the node's key.
+    fn start(&self, seed: Zeroizing<[u8; 32]>, place: Place) -> BoxFuture<'static, Started>;
+}
+
+/// Why no line was set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// The data directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A channel's records.
+    #[error("the channel {name} cannot be made from its records: {source}")]
+    Restore {
+        /// The channel's local name.
+        name: String,
+        /// Why.
+        source: RestoreError,
+    },
+    /// The transport.
+    #[error("{0}")]
+    Transport(String),
+}
+
+/// A standing line.
+pub(crate) struct Line {
+    /// The own card.
+    pub(crate) card: Verified<Card>,
+    /// Every link.
+    pub(crate) links: Arc<Links>,
+    /// The channels, at a capital.
+    pub(crate) channels: Vec<Handle>,
+    /// The rosters, at a mediator.
+    pub(crate) rosters: Option<MediatorRosters>,
+    transport: Arc<dyn Transport>,
+    stop: CancellationToken,
+}
+
+/// The line's tasks, for whoever ends it.
+pub(crate) struct Tasks {
+    channels: JoinSet<End>,
+    switchboard: JoinHandle<()>,
+}
+
+impl Tasks {
+    /// Resolves when a channel's task has ended by itself: because the store failed, or by our own bug.
+    pub(crate) async fn ended(&mut self) -> Result<End, JoinError> {
+        match self.channels.join_next().await {
+            Some(end) => end,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Line {
+    /// Sets the line up for these channels, or none while no own card is installed.
+    pub(crate) async fn start(
+        shared: &Shared,
+        channels: &[Channel],
+    ) -> Result<Option<(Self, Tasks)>, LineError> {
+        let Shared { data, identity, store, .. } = shared;
+        let Some((card, keys)) = home::own_card(data, identity, channels, store.as_ref())? else {
+            return Ok(None);
+        };
+        let place = place(&shared.config, identity, &card);
+        let started = shared.wires.start(keys.node.seed(), place).await;
+        let (transport, events) = started.map_err(LineError::Transport)?;
+        let links = Arc::new(Links::new());
+        let changed = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        let mut handles = Vec::new();
+        let mut mediated = None;
+        let rosters: Arc<dyn Rosters>;
+        let current: Current;
+        if identity.mediates {
+            let kept = mediator_rosters(shared, channels, &card, &changed)?;
+            let seen = kept.clone();
+            current = Arc::new(move || seen.current());
+            rosters = Arc::new(kept.clone());
+            mediated = Some(kept);
+        } else {
+            for installed in channels {
+                let machine = restore(shared, installed, &card, &keys)?;
+                let (handle, task) =
+                    channel::spawn(parts(shared, installed, machine, &keys, &transport, &links, &changed));
+                tasks.spawn(async move { task.await.unwrap_or(End::Failed) });
+                handles.push(handle);
+            }
+            let seen = handles.clone();
+            current = Arc::new(move || {
+                seen.iter().map(|handle| (handle.id(), handle.roster().borrow().clone())).collect()
+            });
+            rosters = Arc::new(CapitalRosters { own: card.document().clone(), channels: handles.clone() });
+        }
+        let switchboard = Switchboard {
+            transport: Arc::clone(&transport),
+            events,
+            links: Arc::clone(&links),
+            rosters,
+            channels: handles.iter().map(|handle| (handle.id(), handle.clone())).collect(),
+            current,
+            roster_changed: changed,
+            followed: Arc::clone(&shared.rosters_changed),
+            me: identity.me.clone(),
+            mediates: identity.mediates,
+        };
+        let stop = CancellationToken::new();
+        let switchboard = tokio::spawn(switchboard.run(stop.clone()));
+        let line = Self { card, links, channels: handles, rosters: mediated, transport, stop };
+        Ok(Some((line, Tasks { channels: tasks, switchboard })))
+    }
+
+    /// The channel's handle.
+    pub(crate) fn channel(&self, id: ChannelId) -> Option<&Handle> {
+        self.channels.iter().find(|handle| handle.id() == id)
+    }
+
+    /// A card of ours that replaces this line's, if one is known and its keys are here; or the mere knowledge of one.
+    pub(crate) fn successor(&self, identity: &Identity) -> Option<Verified<Card>> {
+        let capital = self.channels.iter().map(|handle| handle.roster().borrow().clone());
+        let mediator =
+            self.rosters.iter().flat_map(|rosters| rosters.current().into_iter().map(|(_, roster)| roster));
+        let cards = capital.chain(mediator).filter_map(|roster| roster.current(&identity.me).cloned());
+        cards.filter(|card| card.serial > self.card.serial).max_by_key(|card| card.serial)
+    }
+
+    /// Ends it: officers' requests are answered, sessions are told, connections closed.
+    pub(crate) async fn stop(&self, mut tasks: Tasks) {
+        for handle in &self.channels {
+            handle.stop().await;
+        }
+        while tasks.channels.join_next().await.is_some() {}
+        self.stop.cancel();
+        // Its own bug would have been logged by the panic.
+        let _ = tasks.switchboard.await;
+        self.transport.shutdown().await;
+    }
+}
+
+fn place(config: &Config, identity: &Identity, card: &Card) -> Place {
+    if !identity.mediates {
+        return Place::Capital;
+    }
+    let named = |addresses: &[crate::config::ConfigAddress]| -> Vec<Address> {
+        addresses.iter().map(|address| address.0.clone()).collect()
+    };
+    let on_card = || card.addresses().iter().filter_map(|address| address.to_string().parse().ok()).collect();
+    let (listen, public) = (named(&config.network.listen), named(&config.network.public));
+    Place::Mediator {
+        listen: if listen.is_empty() { on_card() } else { listen },
+        public: if public.is_empty() { on_card() } else { public },
+    }
+}
+
+fn parts(
+    shared: &Shared,
+    installed: &Channel,
+    machine: Machine,
+    keys: &NodeKeys,
+    transport: &Arc<dyn Transport>,
+    links: &Arc<Links>,
+    changed: &Arc<Notify>,
+) -> channel::Parts {
+    channel::Parts {
+        name: Arc::clone(&installed.name),
+        machine,
+        secret: keys.session.clone(),
+        clock: shared.clock,
+        store: Arc::clone(&shared.store),
+        service: shared.service.clone(),
+        transport: Arc::clone(transport),
+        links: Arc::clone(links),
+        news: Arc::clone(&shared.news),
+        roster_changed: Arc::clone(changed),
+        urgent: Arc::clone(&shared.urgent),
+    }
+}
+
+fn restore(
+    shared: &Shared,
+    installed: &Channel,
+    card: &Verified<Card>,
+    keys: &NodeKeys,
+) -> Result<Machine, LineError> {
+    let config = MachineConfig {
+        charter: installed.charter.clone(),
+        me: shared.identity.me.clone(),
+        key: keys.node.clone(),
+        card: card.clone(),
+    };
+    let mut broken = None;
+    let records = shared.store.load(installed.id()).map_while(|found| match found {
+        Ok((_, record)) => Some(record),
+        Err(error) => {
+            broken = Some(error);
+            None
+        }
+    });
+    let machine = Machine::restore(config, records, shared.clock.now())
+        .map_err(|source| LineError::Restore { name: installed.name.to_string(), source })?;
+    match broken {
+        Some(error) => Err(error.into()),
+        None => Ok(machine),
+    }
+}
+
+fn mediator_rosters(
+    shared: &Shared,
+    channels: &[Channel],
+    card: &Verified<Card>,
+    changed: &Arc<Notify>,
+) -> Result<MediatorRosters, LineError> {
+    let mut rosters = BTreeMap::new();
+    let mut doors = Vec::new();
+    for installed in channels {
+        let id = installed.id();
+        let documents = home::stored_documents(shared.store.as_ref(), id, &shared.identity.me)?;
+        rosters.insert(id, home::roster(&installed.charter, &documents));
+        doors.push((id, shared.service.channel(id)));
+    }
+    Ok(MediatorRosters::new(card.document().clone(), rosters, doors, Arc::clone(changed)))
+}

@@ -1,0 +1,274 @@
+//! How node, channels and links are, in words: the verdict first, and for every silence its cause.
+
+use demarche_control::types::{ChannelStatus, LinkState, LogHead, Path, Peer, Status, Verdict};
+use demarche_protocol::{
+    hash::ChannelId,
+    identity::{card::Card, member::MemberId, roster::Roster},
+    time::Timestamp,
+};
+
+use super::{Link, Links};
+use crate::{
+    home::{Channel, Identity},
+    line::Line,
+    logging::escaped,
+    runtime::channel::{AskError, PeerState},
+    transport::NodeId,
+};
+
+fn node_of(card: &Card) -> NodeId {
+    NodeId::from_bytes(*card.node.as_bytes())
+}
+
+/// What a channel's task says of itself.
+struct Seen {
+    roster: Roster,
+    peers: Vec<(MemberId, PeerState, usize)>,
+    log: Option<LogHead>,
+}
+
+/// How the node is.
+pub(crate) async fn status(
+    identity: &Identity,
+    channels: &[Channel],
+    line: Option<&Line>,
+    alarms: Vec<String>,
+) -> Status {
+    let mut all = Vec::new();
+    for channel in channels {
+        let peers = match line {
+            None => (Vec::new(), None),
+            Some(line) if identity.mediates => (mediated(line, channel), None),
+            Some(line) => match look(line, channel.id()).await {
+                Ok(Some(seen)) => (peers(line, channel, &seen), seen.log),
+                Ok(None) | Err(_) => (Vec::new(), None),
+            },
+        };
+        all.push(ChannelStatus {
+            name: channel.name.to_string(),
+            channel: channel.id(),
+            title: channel.charter.title.clone(),
+            peers: peers.0,
+            log: peers.1,
+        });
+    }
+    let (level, verdict) = match line {
+        None if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
+        None => (Verdict::Down, "no card of this node is installed, or its keys are not here".to_owned()),
+        Some(_) if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
+        Some(_) => verdict(identity, channels, &all),
+    };
+    Status {
+        party: identity.me.clone(),
+        verdict,
+        level,
+        channels: all,
+        alarms,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+async fn look(line: &Line, channel: ChannelId) -> Result<Option<Seen>, AskError> {
+    let Some(handle) = line.channel(channel) else { return Ok(None) };
+    let seen = handle.query(|look| {
+        let machine = look.machine;
+        let tip = machine.transcript().log(machine.me()).and_then(|log| log.tip());
+        Seen {
+            roster: machine.roster().clone(),
+            peers: look
+                .peers
+                .iter()
+                .map(|(id, state)| (id.clone(), state.clone(), machine.owed_to(id)))
+                .collect(),
+            log: tip.map(|head| LogHead { seq: head.seq.0, hash: head.hash }),
+        }
+    });
+    seen.await.map(Some)
+}
+
+fn peers(line: &Line, channel: &Channel, seen: &Seen) -> Vec<Peer> {
+    let mediators: Vec<(&MemberId, Option<NodeId>)> = channel
+        .charter
+        .mediators
+        .iter()
+        .map(|member| (&member.id, seen.roster.current(&member.id).map(|card| node_of(card))))
+        .collect();
+    let parties = seen.peers.iter().map(|(party, state, owed)| {
+        let node = seen.roster.current(party).map(|card| node_of(card));
+        let down = || why_down(&line.links, &mediators, node.is_some(), state);
+        Peer {
+            party: party.clone(),
+            state: if state.up { LinkState::Up } else { LinkState::Down },
+            cause: if state.up { None } else { Some(down()) },
+            since: Some(state.since),
+            last_heard: state.last_heard,
+            paths: mediators.iter().map(|(name, via)| path(&line.links, name, *via, node, state)).collect(),
+            to_deliver: *owed as u64,
+        }
+    });
+    parties.chain(mediators.iter().map(|(name, node)| mediator(&line.links, name, *node))).collect()
+}
+
+/// The nearest cause of silence: nobody to carry it, then nobody at the other end.
+fn why_down(
+    links: &Links,
+    mediators: &[(&MemberId, Option<NodeId>)],
+    card: bool,
+    state: &PeerState,
+) -> String {
+    let unreachable: Vec<String> = mediators
+        .iter()
+        .filter_map(|(name, node)| match node.map(|node| links.direct(node)) {
+            None => Some(format!("no card of mediator {name} is installed")),
+            Some(None) => Some(format!("mediator {name} is not reached yet")),
+            Some(Some(link)) if !link.up => Some(mediator_down(name, &link)),
+            Some(Some(_)) => None,
+        })
+        .collect();
+    if unreachable.len() == mediators.len() {
+        return unreachable.join(", ");
+    }
+    if !card {
+        return "no current card of it is installed".to_owned();
+    }
+    state.cause.as_deref().map_or_else(|| "no session with it yet".to_owned(), escaped)
+}
+
+fn mediator_down(name: &MemberId, link: &Link) -> String {
+    let why = link.cause.as_deref().map_or_else(String::new, |why| format!(" ({})", escaped(why)));
+    format!("mediator {name} unreachable since {}{why}", clock_time(link.since))
+}
+
+/// The time of day of a moment: `09:40:00Z`.
+fn clock_time(at: Timestamp) -> String {
+    let text = at.to_string();
+    match (text.get(11..19), text.ends_with('Z')) {
+        (Some(time), true) => format!("{time}Z"),
+        _ => text,
+    }
+}
+
+fn path(
+    links: &Links,
+    name: &MemberId,
+    via: Option<NodeId>,
+    peer: Option<NodeId>,
+    state: &PeerState,
+) -> Path {
+    let link = via.and_then(|via| links.direct(via));
+    let circuit = via.zip(peer).and_then(|(via, peer)| links.circuit(peer, via));
+    let carries = state.up && state.via.is_some() && state.via == via;
+    let state = match (&link, &circuit) {
+        _ if carries => LinkState::Up,
+        (Some(link), Some(circuit)) if link.up && circuit.up => LinkState::Up,
+        (Some(link), _) if link.up => LinkState::Connecting,
+        _ => LinkState::Down,
+    };
+    let rtt = circuit.and_then(|circuit| circuit.rtt);
+    Path { via: name.to_string(), state, rtt_ms: rtt.map(|rtt| rtt.as_secs_f64() * 1000.0) }
+}
+
+fn mediator(links: &Links, name: &MemberId, node: Option<NodeId>) -> Peer {
+    let link = node.and_then(|node| links.direct(node));
+    let state = match &link {
+        Some(link) if link.up && link.reserved => LinkState::Up,
+        Some(link) if link.up => LinkState::Connecting,
+        Some(_) => LinkState::Down,
+        None => LinkState::Connecting,
+    };
+    let cause = match &link {
+        Some(link) if !link.up => Some(mediator_down(name, link)),
+        Some(link) if !link.reserved => Some(
+            link.cause.as_deref().map_or_else(|| "peers cannot reach us over it yet".to_owned(), escaped),
+        ),
+        Some(_) => None,
+        None if node.is_none() => Some(format!("no card of mediator {name} is installed")),
+        None => Some("not reached yet".to_owned()),
+    };
+    Peer {
+        party: name.clone(),
+        state,
+        cause,
+        since: link.as_ref().map(|link| link.since),
+        last_heard: link.as_ref().and_then(|link| link.last_heard),
+        paths: link.iter().map(direct_path).collect(),
+        to_deliver: 0,
+    }
+}
+
+fn direct_path(link: &Link) -> Path {
+    Path {
+        via: link.address.clone().unwrap_or_default(),
+        state: if link.up { LinkState::Up } else { LinkState::Down },
+        rtt_ms: link.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+    }
+}
+
+/// A mediator's parties: who is connected.
+fn mediated(line: &Line, channel: &Channel) -> Vec<Peer> {
+    let rosters = line.rosters.as_ref().map(|rosters| rosters.current()).unwrap_or_default();
+    let roster = rosters.into_iter().find(|(id, _)| *id == channel.id()).map(|(_, roster)| roster);
+    let parties = channel.charter.parties.iter().map(|party| {
+        let card = roster.as_ref().and_then(|roster| roster.current(&party.id));
+        let link = card.and_then(|card| line.links.direct(node_of(card)));
+        let up = link.as_ref().is_some_and(|link| link.up);
+        let cause = match (&card, &link) {
+            (None, _) => Some("no current card of it is installed".to_owned()),
+            (_, None) => Some("not connected since this node started".to_owned()),
+            (_, Some(link)) if !link.up => {
+                Some(link.cause.as_deref().map_or_else(|| "not connected".to_owned(), escaped))
+            }
+            _ => None,
+        };
+        Peer {
+            party: party.id.clone(),
+            state: if up { LinkState::Up } else { LinkState::Down },
+            cause,
+            since: link.as_ref().map(|link| link.since),
+            last_heard: link.as_ref().and_then(|link| link.last_heard),
+            paths: link.iter().map(direct_path).collect(),
+            to_deliver: 0,
+        }
+    });
+    parties.collect()
+}
+
+fn verdict(identity: &Identity, channels: &[Channel], all: &[ChannelStatus]) -> (Verdict, String) {
+    let is_party = |channel: &Channel, peer: &Peer| channel.charter.party(&peer.party).is_some();
+    let peers: Vec<(&Peer, bool)> = channels
+        .iter()
+        .zip(all)
+        .flat_map(|(channel, status)| status.peers.iter().map(|peer| (peer, is_party(channel, peer))))
+        .collect();
+    let parties: Vec<&Peer> = peers.iter().filter(|(_, party)| *party).map(|(peer, _)| *peer).collect();
+    let up = parties.iter().filter(|peer| peer.state == LinkState::Up).count();
+    let mediators_up = peers.iter().filter(|(_, party)| !party).all(|(peer, _)| peer.state == LinkState::Up);
+    let level = if parties.is_empty() || up == 0 {
+        Verdict::Down
+    } else if up < parties.len() || !mediators_up {
+        Verdict::Degraded
+    } else {
+        Verdict::Up
+    };
+    if identity.mediates {
+        return (level, format!("{up} of {} capitals connected", parties.len()));
+    }
+    let mut sentences: Vec<String> = parties.iter().map(|peer| sentence(peer)).collect();
+    if level == Verdict::Degraded {
+        let troubled = peers.iter().filter(|(peer, party)| !party && peer.state != LinkState::Up);
+        sentences.extend(
+            troubled.filter_map(|(peer, _)| Some(format!("{}: {}", peer.party, peer.cause.as_ref()?))),
+        );
+    }
+    (level, sentences.join("; "))
+}
+
+fn sentence(peer: &Peer) -> String {
+    if peer.state == LinkState::Up {
+        let via = peer.paths.iter().find(|path| path.state == LinkState::Up);
+        let via = via.map_or_else(String::new, |path| format!(" via {}", path.via));
+        return format!("line open to {}{via}", peer.party);
+    }
+    let cause = peer.cause.as_deref().unwrap_or("cause unknown");
+    format!("line to {} down: {cause}", peer.party)
+}

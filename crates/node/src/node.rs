@@ -1,0 +1,381 @@
+//! The composition root: builds the parts of a node, owns their tasks, and ends them.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use demarche_control::{
+    Code, Problem,
+    layout::DataDir,
+    types::{Event, EventKind, Installed},
+};
+use demarche_protocol::{hash::ChannelId, identity::card::CardSerial, transcript::Head};
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, mpsc},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::{Config, ConfigError},
+    control::{Api, ServeError, Server, Standing},
+    defaults::{STOP_WITHIN, WORKERS},
+    home::{self, HomeError},
+    hook::Hook,
+    install,
+    keystore::{self, KeystoreError},
+    line::{Line, LineError, Place, Shared, Started, Tasks, Wires},
+    lock::{Lock, LockError},
+    logging,
+    notify::notify,
+    runtime::{
+        channel::End,
+        clock::{Clock, wall},
+        news::News,
+        view::View,
+    },
+    store::{self, OpenError, SledStore, Store},
+    transport::libp2p,
+};
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The configuration file, if another than `DIR/demarched.toml`.
+    pub config: Option<PathBuf>,
+    /// The form of the log, if another than configured.
+    pub log_format: Option<crate::config::LogFormat>,
+}
+
+/// Why a node did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// `SSLKEYLOGFILE` is set (threat L4).
+    #[error(
+        "SSLKEYLOGFILE is set: the keys of every connection would be written to a file\nhelp: unset SSLKEYLOGFILE"
+    )]
+    KeyLog,
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another node is there.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A key file.
+    #[error(transparent)]
+    Keys(#[from] KeystoreError),
+    /// The data directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The officers' socket.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The line.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The system gives no thread, signal or timer.
+    #[error("the system refuses: {0}")]
+    System(#[from] std::io::Error),
+    /// It is not known whether the last records are on disk (threat S5).
+    #[error(
+        "the node stopped: it is not known whether the last records are on disk\nhelp: look after the disk, then start demarched again; sending the same file again is safe"
+    )]
+    OutcomeUnknown,
+    /// Our own bug.
+    #[error(
+        "a channel's task ended by itself, which is a bug of demarched\nhelp: start it again; what was recorded is safe"
+    )]
+    Bug,
+}
+
+/// Checks the configuration and says what it would be.
+pub fn check_config(options: &Options) -> Result<Config, NodeError> {
+    Ok(Config::read(&DataDir::new(&options.data), options.config.as_deref())?)
+}
+
+/// Runs a node until it is told to stop.
+pub fn run(options: Options) -> Result<(), NodeError> {
+    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+        return Err(NodeError::KeyLog);
+    }
+    let data = DataDir::new(&options.data);
+    let mut config = Config::read(&data, options.config.as_deref())?;
+    if let Some(format) = options.log_format {
+        config.log.format = format;
+    }
+    // A test may have set one up already.
+    let _ = logging::start(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let told = async move {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        };
+        let stop = CancellationToken::new();
+        let cancel = stop.clone();
+        tokio::spawn(async move {
+            told.await;
+            tracing::info!("stopping");
+            cancel.cancel();
+        });
+        Node::start(data, config, Arc::new(OnTheNetwork)).await?.run(stop).await
+    });
+    // A store under way ends with its commit; anything else has had its time.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended
+}
+
+/// Transports on the network.
+struct OnTheNetwork;
+
+impl Wires for OnTheNetwork {
+    fn start(&self, seed: Zeroizing<[u8; 32]>, place: Place) -> BoxFuture<'static, Started> {
+        let role = match place {
+            Place::Capital => libp2p::Role::Capital,
+            Place::Mediator { listen, public } => libp2p::Role::Mediator { listen, public },
+        };
+        async move {
+            let (transport, events) =
+                libp2p::start(libp2p::Config { seed, role }).await.map_err(|why| why.to_string())?;
+            let transport: Arc<dyn crate::transport::Transport> = Arc::new(transport);
+            Ok((transport, events))
+        }
+        .boxed()
+    }
+}
+
+/// A node whose parts stand.
+pub(crate) struct Node {
+    shared: Arc<Shared>,
+    api: Arc<Api>,
+    server: Server,
+    installs: mpsc::Receiver<crate::control::InstallRequest>,
+    /// The line and its tasks; none while no card of ours is installed.
+    line: Option<(Arc<Line>, Tasks)>,
+    /// The own card that is known and whose keys are not here, once it was told.
+    told_of: Option<CardSerial>,
+    _lock: Lock,
+}
+
+impl Node {
+    /// Builds a node: lock, keys, store, socket, line, in this order.
+    pub(crate) async fn start(
+        data: DataDir,
+        config: Config,
+        wires: Arc<dyn Wires>,
+    ) -> Result<Self, NodeError> {
+        let identity = home::identity(&data)?;
+        let lock = Lock::take(&data.lock())?;
+        keystore::check(&data)?;
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(&data.store())?);
+        let service = store::start(Arc::clone(&store))?;
+        let news = Arc::new(News::new());
+        let (installs_to, installs) = mpsc::channel(1);
+        let api = Arc::new(Api {
+            identity: identity.clone(),
+            store: Arc::clone(&store),
+            news: Arc::clone(&news),
+            durable: service.durable(),
+            installs: installs_to,
+            stop: CancellationToken::new(),
+            now: RwLock::new(Arc::new(Standing::default())),
+        });
+        let urgent = urgent(&config, &api);
+        let shared = Arc::new(Shared {
+            data,
+            config,
+            identity,
+            store,
+            service,
+            clock: Clock::start(),
+            news,
+            wires,
+            urgent,
+            rosters_changed: Arc::new(Notify::new()),
+        });
+        let channels = home::channels(&shared.data, &shared.identity)?;
+        let line = Line::start(&shared, &channels).await?.map(|(line, tasks)| (Arc::new(line), tasks));
+        api.stand(Standing { channels, line: line.as_ref().map(|(line, _)| Arc::clone(line)) });
+        let socket = shared.config.socket_path(&shared.data);
+        let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
+        let node = Self { shared, api, server, installs, line, told_of: None, _lock: lock };
+        node.take_in().await;
+        Ok(node)
+    }
+
+    /// Serves until `stop`, or until the store can no longer be trusted.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), NodeError> {
+        self.say_ready();
+        let changed = Arc::clone(&self.shared.rosters_changed);
+        let ended = loop {
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                end = ended(&mut self.line) => break Err(end),
+                () = changed.notified() => self.look_for_a_new_card().await?,
+                Some(reply) = self.installs.recv() => {
+                    // Whoever asked may have gone; what lay there was taken in all the same.
+                    let _ = reply.send(self.install().await);
+                }
+            }
+        };
+        notify("STOPPING=1");
+        if timeout(STOP_WITHIN, self.stop()).await.is_err() {
+            tracing::warn!("not everything ended in time");
+        }
+        ended
+    }
+
+    fn say_ready(&self) {
+        let standing = self.api.now.read().map(|now| now.channels.len()).unwrap_or_default();
+        let plural = if standing == 1 { "" } else { "s" };
+        // Scripts wait for this very line. A stderr that is gone is no reason to end.
+        let _ = writeln!(std::io::stderr(), "ready: {}, {standing} channel{plural}", self.shared.identity.me);
+        notify("READY=1");
+    }
+
+    async fn stop(self) {
+        self.api.stop.cancel();
+        if let Some((line, tasks)) = self.line {
+            line.stop(tasks).await;
+        }
+        self.server.finish().await;
+    }
+
+    /// Takes in what `install` left, and sets the line up anew when that brought a channel or a card.
+    async fn install(&mut self) -> Result<Vec<Installed>, Problem> {
+        let failed = |why: &dyn std::fmt::Display| Problem::new(Code::Other, why.to_string());
+        let channels =
+            home::channels(&self.shared.data, &self.shared.identity).map_err(|why| failed(&why))?;
+        let standing = self.line.as_ref().map(|_| self.standing_channels());
+        if standing
+            .is_none_or(|standing| standing != channels.iter().map(home::Channel::id).collect::<Vec<_>>())
+        {
+            self.renew_line().await.map_err(|why| failed(&why))?;
+        }
+        Ok(self.take_in().await)
+    }
+
+    fn standing_channels(&self) -> Vec<ChannelId> {
+        self.api
+            .now
+            .read()
+            .map(|now| now.channels.iter().map(home::Channel::id).collect())
+            .unwrap_or_default()
+    }
+
+    async fn take_in(&self) -> Vec<Installed> {
+        let Some((line, _)) = &self.line else { return Vec::new() };
+        let channels = match self.api.now.read() {
+            Ok(now) => now.channels.clone(),
+            Err(_) => return Vec::new(),
+        };
+        match install::take_in(&self.shared.data, &self.shared.identity, &channels, line).await {
+            Ok(installed) => installed,
+            Err(error) => {
+                tracing::error!(%error, "what was installed could not be read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Some roster has changed: perhaps it names a card of ours that replaces this one.
+    async fn look_for_a_new_card(&mut self) -> Result<(), NodeError> {
+        let Some((line, _)) = &self.line else { return Ok(()) };
+        let Some(card) = line.successor(&self.shared.identity) else { return Ok(()) };
+        if keystore::has_keys(&self.shared.data, card.serial) {
+            tracing::info!(
+                serial = card.serial.0,
+                "a new card of this node is in force: the line is set up anew"
+            );
+            self.renew_line().await?;
+            self.take_in().await;
+        } else if self.told_of != Some(card.serial) {
+            self.told_of = Some(card.serial);
+            for channel in self.standing_channels() {
+                let detail = format!(
+                    "card {} of this party is in force and its keys are not here: this node is replaced",
+                    card.serial
+                );
+                self.shared.news.alarm(channel, None, detail);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the line and sets it up again, with whatever card and channels are there now.
+    async fn renew_line(&mut self) -> Result<(), NodeError> {
+        if let Some((line, tasks)) = self.line.take() {
+            line.stop(tasks).await;
+        }
+        let channels = home::channels(&self.shared.data, &self.shared.identity)?;
+        let line = Line::start(&self.shared, &channels).await?;
+        self.line = line.map(|(line, tasks)| (Arc::new(line), tasks));
+        self.api.stand(Standing { channels, line: self.line.as_ref().map(|(line, _)| Arc::clone(line)) });
+        Ok(())
+    }
+}
+
+/// Resolves when the line has ended by itself.
+async fn ended(line: &mut Option<(Arc<Line>, Tasks)>) -> NodeError {
+    let Some((_, tasks)) = line else { return std::future::pending().await };
+    match tasks.ended().await {
+        Ok(End::OutcomeUnknown) => NodeError::OutcomeUnknown,
+        Ok(End::Stopped | End::Failed) | Err(_) => NodeError::Bug,
+    }
+}
+
+/// Urgent arrivals: handed to the operator's hook with their header, as the feed shows it.
+fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
+    let news = Arc::clone(&api.news);
+    let about = ChannelId::from_bytes([0; 32]);
+    let hook = Hook::start(&config.hook.command, Arc::new(move |why| news.alarm(about, None, why)));
+    let api = Arc::downgrade(api);
+    Arc::new(move |channel, entry| {
+        let (hook, api) = (hook.clone(), api.clone());
+        tokio::spawn(async move {
+            let Some(api) = api.upgrade() else { return };
+            if let Some(event) = arrival(&api, channel, &entry).await
+                && !hook.ring(event)
+            {
+                api.news.alarm(channel, None, format!("the hook is behind: it was not told of {entry}"));
+            }
+        });
+    })
+}
+
+async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Option<String> {
+    let standing = api.now.read().ok()?.line.clone()?;
+    let handle = standing.channel(channel)?;
+    let (name, hash) = (handle.name().to_owned(), entry.hash);
+    let draft = handle.query(move |look| {
+        let view = View::new(look.machine, &name);
+        view.draft(look.machine.transcript().get(&hash)?)
+    });
+    let header = draft.await.ok()??.finish(api.store.as_ref()).ok()?;
+    let event = Event {
+        id: None,
+        channel,
+        kind: EventKind::Arrived,
+        at: wall(),
+        peer: Some(header.from.clone()),
+        header: Some(header),
+        evidence: None,
+        detail: None,
+    };
+    serde_json::to_string(&event).ok()
+}

@@ -1,0 +1,12 @@
+//! One task per channel. It polls everything that concerns the channel itself (streams, answers of the store, requests,
+//! time), so that between a frame's arrival and what follows from it there is no other task and no queue but the disk's.
+//!
+//! `task.rs` is the loop, `sessions.rs` keeps the sessions with each peer, `handle.rs` is what others hold.
+
+mod handle;
+mod sessions;
+mod task;
+
+pub(crate) use handle::{AskError, Handle, Recorded};
+pub(crate) use sessions::{PeerState, name_of};
+pub(crate) use task::{End, Parts, Urgent, spawn};

@@ -1,0 +1,16 @@
+//! What moves: one task per channel drives the channel's machine between sessions, store and officers; the switchboard
+//! takes what the transport brings to the right channel; the roster stream carries cards between nodes.
+//!
+//! The runtime sees transport and store as traits only, so that a test runs two capitals in one process.
+
+pub(crate) mod channel;
+pub(crate) mod clock;
+mod framed;
+mod handshake;
+mod items;
+pub(crate) mod news;
+mod random;
+pub(crate) mod roster_stream;
+pub(crate) mod rosters;
+pub(crate) mod switchboard;
+pub(crate) mod view;

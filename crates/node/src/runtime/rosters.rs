@@ -1,0 +1,189 @@
+//! Where rosters are kept: at a capital in its channels, at a mediator in the store directly, since it holds no logs.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use demarche_protocol::{
+    channel::{Batch, Record, Ticket},
+    document::{DocumentType, SignedDocument},
+    hash::ChannelId,
+    identity::roster::Roster,
+};
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+use super::{
+    channel::{AskError, Handle},
+    roster_stream::Rosters,
+};
+use crate::{
+    store::{Answers, Commits, Outcome},
+    transport::NodeId,
+};
+
+/// Documents that others rest on come first: lists of roots, then cards, then revocations.
+fn in_order(mut documents: Vec<SignedDocument>) -> Vec<SignedDocument> {
+    documents.sort_by_key(|document| match document.document_type() {
+        Some(DocumentType::Roots) => 0,
+        Some(DocumentType::Card) => 1,
+        _ => 2,
+    });
+    documents
+}
+
+fn knows(roster: &Roster, node: NodeId) -> bool {
+    roster.cards().any(|card| card.node.as_bytes() == node.as_bytes())
+}
+
+fn with_own(own: &SignedDocument, mut documents: Vec<SignedDocument>) -> Vec<SignedDocument> {
+    if !documents.iter().any(|document| document.id() == own.id()) {
+        documents.insert(0, own.clone());
+    }
+    documents
+}
+
+/// A capital's rosters.
+pub(crate) struct CapitalRosters {
+    /// Our own card.
+    pub(crate) own: SignedDocument,
+    /// Its channels.
+    pub(crate) channels: Vec<Handle>,
+}
+
+impl Rosters for CapitalRosters {
+    fn for_node(&self, node: NodeId) -> Vec<SignedDocument> {
+        let rosters = self.channels.iter().map(|channel| channel.roster().borrow().clone());
+        with_own(
+            &self.own,
+            rosters.filter(|roster| knows(roster, node)).flat_map(|roster| roster.documents()).collect(),
+        )
+    }
+
+    fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
+        let channels = self.channels.clone();
+        async move {
+            let documents = in_order(documents);
+            for channel in channels {
+                let mut roster = channel.roster().borrow().clone();
+                for document in &documents {
+                    // Only what is news costs the channel a step; the rest is for other channels, or known, or wrong.
+                    if !matches!(roster.offer(document), Ok(true)) {
+                        continue;
+                    }
+                    match channel.roster_document(document.clone()).await {
+                        Ok(()) => tracing::info!(channel = channel.name(), ?document, "a roster document was taken in"),
+                        Err(AskError::Stopping) => return,
+                        Err(why) => tracing::warn!(channel = channel.name(), ?document, %why, "a roster document was refused"),
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A mediator's rosters.
+#[derive(Clone)]
+pub(crate) struct MediatorRosters(Arc<Inner>);
+
+struct Inner {
+    own: SignedDocument,
+    /// As far as they are durable.
+    rosters: Mutex<BTreeMap<ChannelId, Roster>>,
+    /// Held while a change is made, so that changes follow one another.
+    doors: AsyncMutex<BTreeMap<ChannelId, Door>>,
+    changed: Arc<Notify>,
+}
+
+struct Door {
+    commits: Commits,
+    answers: Answers,
+    next: u64,
+}
+
+/// What became of a document that was offered to a mediator's roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// Durable now.
+    Taken,
+    /// Known before, or older than what is known.
+    Already,
+    /// Refused.
+    Refused(String),
+    /// Nothing is wrong with it, but it cannot be stored now.
+    Later(String),
+}
+
+impl MediatorRosters {
+    /// Rosters as they were loaded, with the doors by which changes become durable.
+    pub(crate) fn new(
+        own: SignedDocument,
+        rosters: BTreeMap<ChannelId, Roster>,
+        doors: impl IntoIterator<Item = (ChannelId, (Commits, Answers))>,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let door = |(channel, (commits, answers))| (channel, Door { commits, answers, next: 0 });
+        let doors = AsyncMutex::new(doors.into_iter().map(door).collect());
+        Self(Arc::new(Inner { own, rosters: Mutex::new(rosters), doors, changed }))
+    }
+
+    /// Every channel's roster.
+    pub(crate) fn current(&self) -> Vec<(ChannelId, Roster)> {
+        let rosters = self.0.rosters.lock().unwrap_or_else(PoisonError::into_inner);
+        rosters.iter().map(|(channel, roster)| (*channel, roster.clone())).collect()
+    }
+
+    /// Offers a document to one channel's roster.
+    pub(crate) async fn offer(&self, channel: ChannelId, document: &SignedDocument) -> Offered {
+        let mut doors = self.0.doors.lock().await;
+        let current = self.current().into_iter().find(|(id, _)| *id == channel);
+        let (Some(door), Some((_, mut roster))) = (doors.get_mut(&channel), current) else {
+            return Offered::Refused("no such channel".to_owned());
+        };
+        match roster.offer(document) {
+            Ok(false) => return Offered::Already,
+            Err(why) => return Offered::Refused(why.to_string()),
+            Ok(true) => {}
+        }
+        door.next += 1;
+        door.commits.commit(Ticket(door.next), Batch { records: vec![Record::Roster(document.clone())] });
+        match door.answers.recv().await.map(|answer| answer.outcome) {
+            Some(Outcome::Durable(_)) => {}
+            Some(Outcome::Failed(_)) => {
+                door.commits.forget_failures();
+                return Offered::Later("it could not be stored".to_owned());
+            }
+            None => return Offered::Later("the node is stopping".to_owned()),
+        }
+        self.0.rosters.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, roster);
+        self.0.changed.notify_one();
+        Offered::Taken
+    }
+}
+
+impl Rosters for MediatorRosters {
+    fn for_node(&self, node: NodeId) -> Vec<SignedDocument> {
+        let known = self.current().into_iter().filter(|(_, roster)| knows(roster, node));
+        with_own(&self.0.own, known.flat_map(|(_, roster)| roster.documents()).collect())
+    }
+
+    fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
+        let rosters = self.clone();
+        async move {
+            for document in in_order(documents) {
+                for (channel, _) in rosters.current() {
+                    if rosters.offer(channel, &document).await == Offered::Taken {
+                        tracing::info!(
+                            channel = channel.short(),
+                            ?document,
+                            "a roster document was taken in"
+                        );
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+}

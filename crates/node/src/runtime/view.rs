@@ -1,0 +1,471 @@
+//! What the transcript says, in the types of the local API. Everything here is read from the machine between two of
+//! its steps and holds no text; titles and bodies are read from the store afterwards, outside the channel's task
+//! ([`Draft::finish`]), so that a long inbox does not hold up the line.
+
+use std::collections::HashMap;
+
+use demarche_control::{
+    Serial, SignedFile,
+    types::{
+        Case, CaseState, Chain, Effect as ShownEffect, Evidence, EvidenceKind, Header, Kind, OfficerInfo,
+        OfficerState, Shown, State,
+    },
+};
+use demarche_protocol::{
+    channel::Channel as Machine,
+    dispatch::{Content, Dispatch, Kind as DispatchKind},
+    hash::{ChannelId, DocumentId, EntryHash},
+    identity::{keys::PublicKey, member::MemberId},
+    time::Timestamp,
+    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Node, ReceiptKind, Seq},
+};
+
+use crate::store::{Store, StoreError};
+
+/// Most steps from an answer to its notice: an acknowledgement of a reply to a notice has two.
+const CASE_STEPS: usize = 8;
+
+/// A header whose title is still in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    /// The header, without title.
+    pub(crate) header: Header,
+    channel: ChannelId,
+}
+
+/// What one look at a channel needs again and again.
+pub(crate) struct View<'a> {
+    machine: &'a Machine,
+    name: &'a str,
+    /// Accepted acknowledgements, by the document they are about.
+    acknowledgements: HashMap<DocumentId, Vec<&'a Node>>,
+}
+
+/// The serial of an entry.
+pub(crate) fn serial(head: &Head) -> Serial {
+    Serial { party: head.party.clone(), seq: head.seq.0 }
+}
+
+fn dispatch(node: &Node) -> Option<&DispatchFacts> {
+    match &node.facts {
+        Facts::Dispatch(facts) => Some(facts),
+        Facts::Authority(..) | Facts::Junk(_) => None,
+    }
+}
+
+impl<'a> View<'a> {
+    /// A look at `machine`, whose local name is `name`.
+    pub(crate) fn new(machine: &'a Machine, name: &'a str) -> Self {
+        let mut acknowledgements: HashMap<DocumentId, Vec<&Node>> = HashMap::new();
+        for (_, log) in machine.transcript().logs() {
+            for node in log.nodes().filter(|node| node.effect == Effect::Accepted) {
+                if let Some(facts) = dispatch(node)
+                    && facts.kind == DispatchKind::Acknowledgement
+                    && let Some(of) = facts.refers_to
+                {
+                    acknowledgements.entry(of).or_default().push(node);
+                }
+            }
+        }
+        Self { machine, name, acknowledgements }
+    }
+
+    /// The entry that a serial (or a document's name) stands for.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Option<&'a Node> {
+        let transcript = self.machine.transcript();
+        match wanted {
+            Wanted::Serial(serial) => transcript.by_serial(&serial.party, Seq(serial.seq)),
+            Wanted::Document(document) => {
+                transcript.effective(document).or_else(|| transcript.entries_of(document).next())
+            }
+        }
+    }
+
+    /// Every dispatch of every log, in the order in which they became durable here; with `all` also those of no effect.
+    pub(crate) fn inbox(&self, all: bool) -> Vec<Draft> {
+        let nodes = self.machine.transcript().logs().flat_map(|(_, log)| log.in_order());
+        let wanted = nodes.filter(|node| all || !matches!(node.effect, Effect::Void(_)));
+        let mut drafts: Vec<Draft> = wanted.filter_map(|node| self.draft(node)).collect();
+        drafts.sort_by_key(|draft| durable_at(&draft.header));
+        drafts
+    }
+
+    /// The header of an entry; none for one that says who may sign.
+    pub(crate) fn draft(&self, node: &Node) -> Option<Draft> {
+        let facts = dispatch(node);
+        if facts.is_none() && node.facts.is_authority() {
+            return None;
+        }
+        let (effect, void_reason) = match &node.effect {
+            Effect::Accepted => (ShownEffect::Accepted, None),
+            Effect::Void(why) => (ShownEffect::Void, Some(why.to_string())),
+            Effect::AuthorityUnknown => (ShownEffect::AuthorityUnknown, None),
+        };
+        let header = Header {
+            channel: self.name.to_owned(),
+            serial: serial(&node.head),
+            case: self.case_of(node).map(|notice| serial(&notice.head)),
+            document: node.document,
+            entry: node.head.hash,
+            kind: facts.map_or(Kind::Unknown, |facts| facts.kind.into()),
+            nature: facts.map(|facts| facts.nature),
+            precedence: facts.map(|facts| facts.precedence),
+            provision: facts.and_then(|facts| facts.provision.clone()),
+            title: None,
+            from: node.head.party.clone(),
+            officer: self.officers_of(node),
+            written_at: facts.map(|facts| facts.written_at),
+            recorded_at: node.recorded_at,
+            received_at: self.received_at(node),
+            state: self.state(node),
+            effect,
+            void_reason,
+            chain: match node.chaining {
+                Chaining::Chained { .. } => Chain::Complete,
+                Chaining::Pending => Chain::Pending,
+                Chaining::Misplaced => Chain::Misplaced,
+            },
+        };
+        Some(Draft { header, channel: self.machine.transcript().channel() })
+    }
+
+    fn received_at(&self, node: &Node) -> Option<Timestamp> {
+        let me = self.machine.me();
+        if node.head.party == *me {
+            return None;
+        }
+        let held = self.machine.evidence().of(&node.head.hash);
+        held.filter(|(receipt, _)| receipt.by == *me && receipt.kind == ReceiptKind::Held)
+            .map(|(r, _)| r.at)
+            .min()
+    }
+
+    /// The notice of an entry's case; of a notice itself.
+    fn case_of(&self, node: &'a Node) -> Option<&'a Node> {
+        let transcript = self.machine.transcript();
+        let mut node = node;
+        for _ in 0..CASE_STEPS {
+            let facts = dispatch(node)?;
+            if facts.kind == DispatchKind::Breach {
+                return Some(node);
+            }
+            let document = facts.refers_to?;
+            node = transcript.effective(&document).or_else(|| transcript.entries_of(&document).next())?;
+        }
+        None
+    }
+
+    fn officers_of(&self, node: &Node) -> String {
+        let Some(facts) = dispatch(node) else { return String::new() };
+        let keys = facts.signers.iter().chain(&facts.bad_signer);
+        keys.map(|key| self.officer_name(&node.head.party, key, Some(node.head.hash)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    fn officer_name(&self, party: &MemberId, key: &PublicKey, at: Option<EntryHash>) -> String {
+        let transcript = self.machine.transcript();
+        let then = transcript.authority_at(party, at).and_then(|authority| authority.officer(key));
+        let now = || transcript.authority(party).and_then(|authority| authority.officer(key));
+        then.or_else(now).map_or_else(|| key.fingerprint(), |officer| officer.name.clone())
+    }
+
+    fn officer_of_document(&self, party: &MemberId, document: &DocumentId) -> String {
+        let transcript = self.machine.transcript();
+        let found = transcript.entries_of(document).find_map(|node| match &node.facts {
+            Facts::Authority(_, document) if node.head.party == *party => {
+                demarche_protocol::identity::officer::Officer::parse(document.text()).ok()
+            }
+            _ => None,
+        });
+        found.map_or_else(|| document.short(), |officer| officer.name)
+    }
+
+    fn state(&self, node: &Node) -> State {
+        if matches!(node.effect, Effect::Void(_)) {
+            return State::Void;
+        }
+        let transcript = self.machine.transcript();
+        if transcript.log(&node.head.party).is_some_and(|log| log.is_disowned(node)) {
+            return State::Disowned;
+        }
+        let me = self.machine.me();
+        if node.head.party != *me {
+            return self.step(node, me).max(State::Delivered);
+        }
+        let parties = transcript.charter().parties.iter().map(|party| &party.id);
+        parties
+            .filter(|party| *party != me)
+            .map(|party| self.step(node, party))
+            .min()
+            .unwrap_or(State::Recorded)
+    }
+
+    /// How far an entry has come with one party.
+    fn step(&self, node: &Node, party: &MemberId) -> State {
+        let acknowledged = self.acknowledgements.get(&node.document).into_iter().flatten();
+        if acknowledged.into_iter().any(|answer| answer.head.party == *party) {
+            return State::Acknowledged;
+        }
+        let receipts =
+            self.machine.evidence().of(&node.head.hash).filter(|(receipt, _)| receipt.by == *party);
+        let of = |kind: &ReceiptKind| match kind {
+            ReceiptKind::Held => State::Delivered,
+            ReceiptKind::Opened(_) => State::Opened,
+        };
+        receipts.map(|(receipt, _)| of(&receipt.kind)).max().unwrap_or(State::Recorded)
+    }
+
+    /// What is known of an entry's way, in order of time.
+    pub(crate) fn evidence(&self, node: &Node) -> Vec<Evidence> {
+        let plain = |kind, by: &MemberId, at| Evidence {
+            kind,
+            by: by.clone(),
+            at,
+            verified: true,
+            officer: None,
+            serial: None,
+            detail: None,
+        };
+        let me = self.machine.me();
+        let mut all = vec![plain(EvidenceKind::Recorded, &node.head.party, node.recorded_at)];
+        for (receipt, _) in self.machine.evidence().of(&node.head.hash) {
+            all.push(self.of_receipt(&receipt.by, receipt.kind, receipt.at));
+        }
+        for answer in self.acknowledgements.get(&node.document).into_iter().flatten() {
+            all.push(self.of_acknowledgement(answer));
+        }
+        // Stable: what happened first here stays first within one millisecond.
+        all.sort_by_key(|evidence| evidence.at);
+        let last = all.last().map_or(node.recorded_at, |evidence| evidence.at);
+        if let Effect::Void(why) = &node.effect {
+            all.push(Evidence { detail: Some(why.to_string()), ..plain(EvidenceKind::Void, me, last) });
+        }
+        if self.machine.transcript().log(&node.head.party).is_some_and(|log| log.is_disowned(node)) {
+            all.push(plain(EvidenceKind::Disowned, &node.head.party, last));
+        }
+        all
+    }
+
+    /// A receipt as evidence.
+    pub(crate) fn of_receipt(&self, by: &MemberId, kind: ReceiptKind, at: Timestamp) -> Evidence {
+        let (kind, officer) = match kind {
+            ReceiptKind::Held => (EvidenceKind::Delivered, None),
+            ReceiptKind::Opened(document) => {
+                (EvidenceKind::Opened, Some(self.officer_of_document(by, &document)))
+            }
+        };
+        Evidence { kind, by: by.clone(), at, verified: true, officer, serial: None, detail: None }
+    }
+
+    /// An acknowledgement as evidence for what it acknowledges.
+    pub(crate) fn of_acknowledgement(&self, answer: &Node) -> Evidence {
+        Evidence {
+            kind: EvidenceKind::Acknowledged,
+            by: answer.head.party.clone(),
+            at: answer.recorded_at,
+            verified: true,
+            officer: Some(self.officers_of(answer)),
+            serial: Some(serial(&answer.head)),
+            detail: None,
+        }
+    }
+
+    /// What an acknowledgement is about.
+    pub(crate) fn acknowledged_by(&self, node: &Node) -> Option<&'a Node> {
+        let facts = dispatch(node).filter(|facts| facts.kind == DispatchKind::Acknowledgement)?;
+        let transcript = self.machine.transcript();
+        let of = facts.refers_to?;
+        transcript.effective(&of).or_else(|| transcript.entries_of(&of).next())
+    }
+
+    /// The documents of its party's log that say who may sign, up to an entry, in the log's order.
+    pub(crate) fn authority(&self, node: &Node) -> Vec<SignedFile> {
+        let Some(log) = self.machine.transcript().log(&node.head.party) else { return Vec::new() };
+        let before = log.in_order().filter(|other| other.head.seq <= node.head.seq);
+        before
+            .filter_map(|other| match &other.facts {
+                Facts::Authority(_, document) => SignedFile::of(document).ok(),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Every case, newest first: the notice, and all that answers it.
+    pub(crate) fn cases(&self) -> Vec<(Draft, CaseState, Vec<Draft>)> {
+        let mut cases: HashMap<EntryHash, Vec<&Node>> = HashMap::new();
+        let mut notices = Vec::new();
+        for (_, log) in self.machine.transcript().logs() {
+            for node in log.in_order().filter(|node| dispatch(node).is_some()) {
+                if let Some(notice) = self.case_of(node) {
+                    cases.entry(notice.head.hash).or_default().push(node);
+                    if notice.head.hash == node.head.hash {
+                        notices.push(notice);
+                    }
+                }
+            }
+        }
+        let mut all: Vec<_> = notices
+            .into_iter()
+            .filter_map(|notice| {
+                let nodes = cases.remove(&notice.head.hash).unwrap_or_default();
+                let counts = |kind: DispatchKind| {
+                    nodes.iter().any(|node| {
+                        node.effect == Effect::Accepted
+                            && node.head.party != notice.head.party
+                            && dispatch(node).is_some_and(|facts| facts.kind == kind)
+                    })
+                };
+                let state = if counts(DispatchKind::Reply) {
+                    CaseState::Answered
+                } else if counts(DispatchKind::Acknowledgement) {
+                    CaseState::Acknowledged
+                } else {
+                    CaseState::Open
+                };
+                let mut drafts: Vec<Draft> = nodes.iter().filter_map(|node| self.draft(node)).collect();
+                drafts.sort_by_key(|draft| durable_at(&draft.header));
+                Some((self.draft(notice)?, state, drafts))
+            })
+            .collect();
+        all.sort_by_key(|(notice, ..)| std::cmp::Reverse(durable_at(&notice.header)));
+        all
+    }
+
+    /// Every officer of every party whose document is here.
+    pub(crate) fn officers(&self, now: Timestamp) -> Vec<OfficerInfo> {
+        let transcript = self.machine.transcript();
+        let mut all = Vec::new();
+        for (party, log) in transcript.logs() {
+            let Some(authority) = transcript.authority(party) else { continue };
+            let mut seen: Vec<PublicKey> = Vec::new();
+            for node in log.in_order() {
+                let Facts::Authority(_, document) = &node.facts else { continue };
+                let Ok(officer) = demarche_protocol::identity::officer::Officer::parse(document.text())
+                else {
+                    continue;
+                };
+                let Some(in_force) = authority.officer(&officer.key) else { continue };
+                if seen.contains(&officer.key) {
+                    continue;
+                }
+                seen.push(officer.key);
+                let state = if authority.revoked_by(&officer.key).is_some() {
+                    OfficerState::Revoked
+                } else if authority.is_suspended(&officer.key) {
+                    OfficerState::Suspended
+                } else if in_force.expires_at < now {
+                    OfficerState::Expired
+                } else {
+                    OfficerState::InForce
+                };
+                all.push(OfficerInfo {
+                    party: party.clone(),
+                    name: in_force.name.clone(),
+                    key: in_force.key.to_openssh(),
+                    duties: in_force.duties.clone(),
+                    document: in_force.id(),
+                    state,
+                    expires_at: in_force.expires_at,
+                });
+            }
+        }
+        all
+    }
+}
+
+/// What a caller asks for: `washington/7`, or a document's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A place in a log.
+    Serial(Serial),
+    /// A document, wherever it was entered.
+    Document(DocumentId),
+}
+
+impl Wanted {
+    /// Reads a path segment, already decoded.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let document = text.parse().ok().map(Self::Document);
+        document.or_else(|| text.parse().ok().map(Self::Serial))
+    }
+}
+
+fn durable_at(header: &Header) -> (Timestamp, u64) {
+    (header.received_at.unwrap_or(header.recorded_at), header.serial.seq)
+}
+
+impl Draft {
+    /// The header with its title, read from the store.
+    pub(crate) fn finish(self, store: &dyn Store) -> Result<Header, StoreError> {
+        Ok(self.finish_with(store)?.0)
+    }
+
+    fn finish_with(mut self, store: &dyn Store) -> Result<(Header, Option<Dispatch>), StoreError> {
+        let item = store.item(self.channel, self.header.entry)?;
+        let dispatch = item.and_then(|item| Dispatch::parse(&item.text).ok());
+        self.header.title = dispatch.as_ref().and_then(|dispatch| dispatch.title().map(str::to_owned));
+        Ok((self.header, dispatch))
+    }
+
+    /// The whole dispatch, read from the store. `None` when the entry is not there.
+    pub(crate) fn show(
+        mut self,
+        store: &dyn Store,
+        evidence: Vec<Evidence>,
+        authority: Vec<SignedFile>,
+    ) -> Result<Option<Shown>, StoreError> {
+        let Some(item) = store.item(self.channel, self.header.entry)? else { return Ok(None) };
+        let dispatch = Dispatch::parse(&item.text).ok();
+        self.header.title = dispatch.as_ref().and_then(|dispatch| dispatch.title().map(str::to_owned));
+        let entry = item.entry.claims().ok();
+        let document = entry.map(|entry| item.document(&entry));
+        let signatures =
+            document.and_then(|document| SignedFile::of(&document).ok()).map(|file| file.signatures);
+        Ok(Some(Shown {
+            header: self.header,
+            body: dispatch.as_ref().and_then(|dispatch| dispatch.body().map(str::to_owned)),
+            text: item.text.to_string(),
+            signatures: signatures.unwrap_or_default(),
+            fields: dispatch.as_ref().map(Shown::fields_of).unwrap_or_default(),
+            evidence,
+            authority,
+        }))
+    }
+}
+
+/// A case with its titles and the newest position, read from the store.
+pub(crate) fn finish_case(
+    (notice, state, drafts): (Draft, CaseState, Vec<Draft>),
+    store: &dyn Store,
+) -> Result<Option<Case>, StoreError> {
+    let author = notice.header.from.clone();
+    let mut position = None;
+    let mut entries = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let (header, dispatch) = draft.finish_with(store)?;
+        if let Some(Content::Reply(reply)) = dispatch.map(|dispatch| dispatch.content)
+            && header.effect == ShownEffect::Accepted
+            && header.from != author
+        {
+            position = Some(reply.position.to_string());
+        }
+        entries.push(header);
+    }
+    let header = notice.finish(store)?;
+    let (Some(nature), Some(precedence)) = (header.nature, header.precedence) else { return Ok(None) };
+    Ok(Some(Case {
+        channel: header.channel,
+        serial: header.serial,
+        document: header.document,
+        title: header.title.unwrap_or_default(),
+        provision: header.provision.unwrap_or_default(),
+        precedence,
+        nature,
+        from: header.from,
+        state,
+        position,
+        opened_at: header.recorded_at,
+        entries,
+    }))
+}

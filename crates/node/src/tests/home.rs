@@ -1,0 +1,2 @@
+//! The data directory.
+use super::*;

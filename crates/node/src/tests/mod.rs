@@ -1,0 +1,198 @@
+//! Whole nodes within one process: real store, real officers' sockets, and the network in memory.
+
+mod control;
+mod home;
+mod line;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use demarche_control::{
+    Client, SignedFile,
+    layout::{self, DataDir, PRIVATE},
+    types::{Event, EventKind, OpenRequest, Sent},
+};
+use demarche_protocol::{
+    dispatch::{Content, Precedence},
+    document::SignedDocument,
+    identity::{member::MemberId, officer::Duty, openssh},
+};
+use demarche_testkit::fixtures::{self, NodeKeys, Scene};
+use futures::{FutureExt as _, future::BoxFuture};
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::{
+    config::Config,
+    line::{Place, Started, Wires},
+    node::{Node, NodeError},
+    transport::{NodeId, Transport, memory::Network},
+};
+
+/// Longer than anything here takes; a test that reaches it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+const NAME: &str = "memo26";
+
+struct InMemory(Network);
+
+impl Wires for InMemory {
+    fn start(&self, seed: Zeroizing<[u8; 32]>, place: Place) -> BoxFuture<'static, Started> {
+        let node = demarche_protocol::identity::keys::SecretKey::from_seed(&seed).public();
+        let node = NodeId::from_bytes(*node.as_bytes());
+        let network = self.0.clone();
+        async move {
+            let (transport, events) = match place {
+                Place::Capital => network.capital(node),
+                Place::Mediator { listen, .. } => network.mediator(node, listen[0].clone()),
+            };
+            let transport: Arc<dyn Transport> = Arc::new(transport);
+            Ok((transport, events))
+        }
+        .boxed()
+    }
+}
+
+/// Two capitals and a mediator, as installed.
+struct Stage {
+    scene: Scene,
+    network: Network,
+    homes: BTreeMap<MemberId, TempDir>,
+}
+
+/// A running node.
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), NodeError>>,
+    client: Client,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let scene = Scene::new(2);
+        let stage = Self { scene, network: Network::new(), homes: BTreeMap::new() };
+        let members: Vec<MemberId> = stage.members();
+        let homes = members.iter().map(|member| (member.clone(), tempfile::tempdir().unwrap())).collect();
+        let stage = Self { homes, ..stage };
+        for member in &members {
+            stage.set_up(member, 1);
+            let data = stage.data(member);
+            layout::make_directory(&data.channel(NAME).incoming(), 0o700).unwrap();
+            write_json(&data.channel(NAME).charter(), stage.scene.charter.document());
+            for other in &members {
+                stage.leave(member, &stage.card(other, 1));
+            }
+            if *member != stage.scene.mediator {
+                let duties = [Duty::Draft, Duty::Release, Duty::Acknowledge];
+                stage.leave(member, &fixtures::officer(member, 1, &duties));
+            }
+        }
+        stage
+    }
+
+    fn members(&self) -> Vec<MemberId> {
+        self.scene.parties.iter().chain([&self.scene.mediator]).cloned().collect()
+    }
+
+    fn data(&self, member: &MemberId) -> DataDir {
+        DataDir::new(self.homes[member].path())
+    }
+
+    fn card(&self, member: &MemberId, serial: u64) -> SignedDocument {
+        if *member == self.scene.mediator {
+            fixtures::mediator_card(member.as_str(), serial)
+        } else {
+            fixtures::card(member.as_str(), serial)
+        }
+    }
+
+    /// What `setup` or `card renew` leaves: the drafted card and its keys.
+    fn set_up(&self, member: &MemberId, serial: u64) {
+        let data = self.data(member);
+        let card = self.card(member, serial);
+        layout::write(&data.card(member), card.text().as_bytes(), PRIVATE).unwrap();
+        let keys = NodeKeys::of(member.as_str(), serial);
+        let serial = demarche_protocol::identity::card::CardSerial(serial);
+        layout::make_directory(&data.keys(serial), 0o700).unwrap();
+        let pem = openssh::write(&keys.node, "node", None).unwrap();
+        layout::write(&data.node_key(serial), pem.as_bytes(), PRIVATE).unwrap();
+        let session =
+            format!("x25519-secret:{}\n", demarche_protocol::hash::hex(&keys.session.to_bytes()[..]));
+        layout::write(&data.session_key(serial), session.as_bytes(), PRIVATE).unwrap();
+    }
+
+    /// What `install` leaves.
+    fn leave(&self, member: &MemberId, document: &SignedDocument) {
+        write_json(&self.data(member).channel(NAME).incoming_file(document.id()), document);
+    }
+
+    async fn start(&self, member: &MemberId) -> Running {
+        self.start_with(member, Config::default()).await
+    }
+
+    async fn start_with(&self, member: &MemberId, config: Config) -> Running {
+        let wires = Arc::new(InMemory(self.network.clone()));
+        let data = self.data(member);
+        let client = Client::new(data.socket());
+        let node = Node::start(data, config, wires).await.unwrap();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(node.run(stop.clone()));
+        Running { stop, task, client }
+    }
+
+    fn party(&self, at: usize) -> MemberId {
+        self.scene.parties[at].clone()
+    }
+
+    /// A dispatch of a party, signed by its officer.
+    fn signed(&self, party: &MemberId, precedence: Precedence, content: Content) -> SignedFile {
+        let dispatch = self.scene.dispatch(party, precedence, content);
+        SignedFile::of(&fixtures::signed(&dispatch, &fixtures::officer_key(party, 1))).unwrap()
+    }
+
+    fn officer(&self, party: &MemberId) -> OpenRequest {
+        OpenRequest { officer_key: fixtures::officer_key(party, 1).public().to_openssh() }
+    }
+}
+
+fn write_json(path: &std::path::Path, document: &SignedDocument) {
+    layout::write(path, SignedFile::of(document).unwrap().to_json().as_bytes(), PRIVATE).unwrap();
+}
+
+impl Running {
+    async fn end(self) {
+        self.stop.cancel();
+        timeout(PATIENCE, self.task).await.expect("it ends in time").unwrap().unwrap();
+    }
+
+    async fn send(&self, file: &SignedFile) -> Sent {
+        self.client.send(NAME, file).await.unwrap()
+    }
+
+    /// Waits for an event, reading the feed from its beginning.
+    async fn until(&self, what: impl Fn(&Event) -> bool) -> Event {
+        let mut seen = Vec::new();
+        let search = async {
+            let mut feed = self.client.events(Some(0)).await.unwrap();
+            while let Some(event) = feed.next().await.unwrap() {
+                if what(&event) {
+                    return event;
+                }
+                seen.push((event.kind, event.header.map(|header| header.serial.to_string()), event.detail));
+            }
+            panic!("the feed ended");
+        };
+        match timeout(PATIENCE, search).await {
+            Ok(event) => event,
+            Err(_) => panic!("it did not happen; what did: {seen:?}"),
+        }
+    }
+
+    async fn until_kind(&self, kind: EventKind, document: &str) -> Event {
+        self.until(|event| {
+            event.kind == kind
+                && event.header.as_ref().is_some_and(|header| header.document.to_string() == document)
+        })
+        .await
+    }
+}
