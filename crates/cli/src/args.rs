@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use crate::commands;
+use crate::{ceremony, commands};
 
 /// The officers' tool.
 #[derive(Debug, Parser)]
@@ -62,6 +62,9 @@ pub enum Command {
     Line(commands::line::Line),
     /// Print the completions for a shell.
     Completions(commands::completions::Completions),
+    /// How channels, nodes and officers come to be.
+    #[command(flatten)]
+    Ceremony(ceremony::CeremonyCommand),
 }
 
 /// A word of a fixed list, offered in help and completions.

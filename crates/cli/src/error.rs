@@ -1,6 +1,6 @@
 //! How every command fails: what failed, then `help:` with the next step, and the exit code.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use demarche_control::{ClientError, Code};
 
@@ -89,6 +89,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {

@@ -7,6 +7,7 @@
 //! and [`wait`].
 
 pub mod args;
+pub mod ceremony;
 pub mod commands;
 pub mod compose;
 pub mod error;

@@ -234,7 +234,7 @@ fn same(one: Option<&PathBuf>, other: Option<&PathBuf>) -> bool {
 }
 
 /// `DIR/control.sock`, unless the node's configuration names another place.
-fn socket_of(data: &DataDir) -> PathBuf {
+pub(crate) fn socket_of(data: &DataDir) -> PathBuf {
     let configured = || {
         let bytes = layout::read_bounded(&data.config(), layout::SIGNED_FILE).ok()?;
         let table: toml::Table = std::str::from_utf8(&bytes).ok()?.parse().ok()?;

@@ -17,6 +17,7 @@ pub mod watch;
 
 use crate::{
     args::{Command, Globals},
+    ceremony,
     error::Result,
     exit::Exit,
     runtime::block_on,
@@ -38,6 +39,7 @@ pub fn run(command: Command, globals: &Globals, world: &mut World) -> Result<Exi
         Command::Watch(command) => block_on(watch::run(command, globals, world)),
         Command::Status(command) => block_on(status::run(command, globals, world)),
         Command::Line(command) => block_on(line::run(command, globals, world)),
+        Command::Ceremony(command) => ceremony::run(command, globals, world),
         Command::Completions(command) => {
             completions::run(&command, world);
             Ok(Exit::Done)

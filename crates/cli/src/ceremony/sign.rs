@@ -1,0 +1,153 @@
+//! `sign FILE --key KEY`: the one act of a root. Shows what the text says, asks, and writes a signature beside it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use demarche_control::layout;
+use demarche_protocol::{
+    charter::Charter,
+    document::DocumentType,
+    identity::{
+        card::Card,
+        keys::{PublicKey, SecretKey},
+        member::MemberId,
+        roots::RootList,
+    },
+};
+use serde_json::json;
+
+use super::{
+    Desk,
+    beside::{Beside, malformed, quoted},
+    channels::unwritten,
+    check::{Standing, charter_standing},
+    plain,
+    said::Said,
+};
+use crate::error::{Result, failed, refused, unverified};
+
+/// What to sign.
+#[derive(Debug, Args)]
+pub struct SignArgs {
+    /// Any document: a charter, card, officer, revocation, list of roots, suspension or dispatch.
+    file: PathBuf,
+    /// Sign without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Signs.
+pub(super) fn run(args: &SignArgs, desk: &Desk<'_>) -> Result<Said> {
+    let beside = Beside::read(&args.file)?;
+    let (kind, plain) = plain::explain(beside.text()).map_err(|why| malformed(&args.file, &why))?;
+    desk.show(&plain.headline);
+    plain.lines.iter().for_each(|line| desk.show(&format!("  {line}")));
+    let key = desk.signing_key()?;
+    let public = key.public();
+    let members = signs_for(&beside, &public)?;
+    desk.show(&format!("  signed with   {}", public.fingerprint()));
+    if let Some(found) = beside.by(&public) {
+        if !found.good {
+            return Err(unverified(format!(
+                "{} is by this key over another text: this {kind} was changed after it was signed",
+                found.path.display()
+            ))
+            .help(format!("if the change is meant, remove it and sign again: rm {}", quoted(&found.path))));
+        }
+        let said = Said::new(format!("already signed: {}", found.path.display()));
+        return finish(said, args, &found.path.clone(), &public);
+    }
+    if !args.yes && desk.on_terminal() && !desk.ask(&format!("Sign this {kind}?"))? {
+        return Err(failed("not signed, as you said"));
+    }
+    // One key may be a root of several members; each member's own signature file is then found by its name.
+    let mut paths = Vec::new();
+    for member in members.iter().map(Some).chain(members.is_empty().then_some(None)) {
+        paths.push(write(&beside, member, &key)?);
+    }
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    finish(Said::new(format!("signed: {}", names.join(", "))), args, &paths[0], &public)
+}
+
+fn write(beside: &Beside, member: Option<&MemberId>, key: &SecretKey) -> Result<PathBuf> {
+    let namespace = beside.kind.namespace();
+    let armour = key.sign(namespace, beside.text().as_bytes()).to_armoured(namespace);
+    let path = beside.free_path(member);
+    layout::create(&path, armour.as_bytes(), layout::PUBLIC).map_err(|why| unwritten(&path, &why))?;
+    Ok(path)
+}
+
+/// The members of a charter whose root the key is; none for other documents. A key whose signature could not count is
+/// refused, as far as the text shows it.
+fn signs_for(beside: &Beside, key: &PublicKey) -> Result<Vec<MemberId>> {
+    let not_a_root = |of: &str, roots: &[(&MemberId, &RootList)]| {
+        let known: Vec<String> = roots
+            .iter()
+            .flat_map(|(member, list)| {
+                list.keys().iter().map(move |key| format!("{} ({member})", key.fingerprint()))
+            })
+            .collect();
+        refused(format!("{} is no root of {of}; its roots are {}", key.fingerprint(), known.join(", ")))
+            .help("give the key of a root with --key")
+    };
+    match beside.kind {
+        DocumentType::Charter => {
+            let charter = Charter::parse(beside.text()).map_err(|why| malformed(&beside.path, &why))?;
+            let members: Vec<MemberId> = charter
+                .members()
+                .filter(|member| member.roots.keys().contains(key))
+                .map(|member| member.id.clone())
+                .collect();
+            if members.is_empty() {
+                let roots: Vec<_> = charter.members().map(|member| (&member.id, &member.roots)).collect();
+                return Err(not_a_root("this charter", &roots));
+            }
+            Ok(members)
+        }
+        DocumentType::Card => {
+            let card = Card::parse(beside.text()).map_err(|why| malformed(&beside.path, &why))?;
+            if !card.roots.keys().contains(key) {
+                return Err(not_a_root(&format!("{}’s card", card.member), &[(&card.member, &card.roots)]));
+            }
+            Ok(Vec::new())
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Who is still missing, and the next command.
+fn finish(said: Said, args: &SignArgs, path: &std::path::Path, key: &PublicKey) -> Result<Said> {
+    let beside = Beside::read(&args.file)?;
+    let file = quoted(&args.file);
+    let standing = match beside.kind {
+        DocumentType::Charter => {
+            let charter = Charter::parse(beside.text()).map_err(|why| malformed(&beside.path, &why))?;
+            charter_standing(&beside, &charter)
+        }
+        DocumentType::Card => {
+            let card = Card::parse(beside.text()).map_err(|why| malformed(&beside.path, &why))?;
+            vec![Standing::of(&beside, &card.member, &card.roots)]
+        }
+        _ => Vec::new(),
+    };
+    let missing: Vec<String> =
+        standing.iter().filter(|standing| !standing.complete()).map(Standing::line).collect();
+    let complete = missing.is_empty();
+    let said = said.lines(missing.iter().map(|line| format!("  {line}"))).json(json!({
+        "type": beside.kind.name(),
+        "document": beside.document().id().to_string(),
+        "key": key.fingerprint(),
+        "signature": path.display().to_string(),
+        "missing": missing,
+    }));
+    Ok(match beside.kind {
+        _ if !complete => said.next(format!("the roots that are missing: demarche sign {file} --key ROOT.key")),
+        DocumentType::Charter => said.next(format!("demarche charter verify {file}")),
+        DocumentType::Card => said
+            .next(format!("for a new charter: demarche charter draft --title TITLE --card {file} --card … --provisions FILE --out charter.toml"))
+            .next(format!("for a channel that is installed: demarche install {file} --data DIR")),
+        DocumentType::Dispatch => said.next(format!("demarche send {file}")),
+        _ => said
+            .next(format!("when as many roots have signed as the party needs: demarche install {file} --data DIR")),
+    })
+}
