@@ -4,13 +4,17 @@ use std::time::Duration;
 
 // ---- Liveness -------------------------------------------------------------------------------------
 
-/// How often each connection and circuit is pinged. 32 bytes each way: nothing even on a 9,600 baud line.
-pub const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// How often each connection and circuit is pinged. With all overhead some 70 bytes a second each way.
+pub const PING_INTERVAL: Duration = Duration::from_millis(1500);
 
-/// A connection on which no ping was answered for this long is closed and dialled anew. Above the 2.1 s that a
-/// ping took beside bulk data at 1 Mbit/s, so that a busy line is not mistaken for a dead one; low enough that
-/// TCP's own back-off (retransmissions after 0.2, 0.6, 1.4, 3, 6.2, 12.6 s) never makes a healed link wait 5 s.
+/// A TCP connection or circuit on which no ping was answered for this long is closed and dialled anew. Far above the
+/// 2.1 s that a ping took beside bulk data at 1 Mbit/s, so that a busy line is not mistaken for a dead one; low enough
+/// that TCP's own back-off (retransmissions after 0.2, 0.6, 1.4, 3, 6.2, 12.6 s) never makes a healed link wait 5 s.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(8);
+
+/// The same for QUIC. When a program dies its system closes its TCP connections, but for UDP nobody speaks, and the
+/// restarted program does not know the old connections: this alone bounds how long its return goes unnoticed.
+pub const QUIC_SILENCE_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long closing a connection may take before its socket is dropped. On a half-open link the closing words can
 /// never be written, and TCP would try for a quarter of an hour.

@@ -24,7 +24,7 @@ use super::{
     identity::node_id,
     known::Known,
     link::Link,
-    multiaddr::{before_circuit, readable},
+    multiaddr::{before_circuit, is_quic, readable},
     outbox::Outbox,
     stack::{Behaviour, BehaviourEvent},
     streams::{Inbound, Reply},
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::transport::{
     Address, Admission, Directory, Incoming, NodeId, OpenError, Refusal, StreamKind, TransportEvent,
-    defaults::{CLOSE_TIMEOUT, SILENCE_LIMIT, STRANGER_TIME, WELCOME_TIME},
+    defaults::{CLOSE_TIMEOUT, QUIC_SILENCE_LIMIT, SILENCE_LIMIT, STRANGER_TIME, WELCOME_TIME},
 };
 
 /// What the handle asks of the task.
@@ -420,7 +420,8 @@ impl Connection {
 
     /// When it has to end if nothing more is heard, and why.
     fn end(&self) -> (Instant, &'static str) {
-        let silent = self.last_pong + SILENCE_LIMIT;
+        let limit = if is_quic(&self.address) { QUIC_SILENCE_LIMIT } else { SILENCE_LIMIT };
+        let silent = self.last_pong + limit;
         match self.ends_at {
             Some(at) if at < silent => (at, "its time was up"),
             _ => (silent, "nothing heard for too long"),

@@ -48,6 +48,13 @@ pub(super) fn port(address: &Multiaddr) -> Option<u16> {
     })
 }
 
+/// Whether a direct connection at `address` is QUIC. A circuit never is, whatever carries it.
+pub(super) fn is_quic(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    parts.any(|part| matches!(part, Protocol::QuicV1))
+        && !parts.any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
 /// `address` for a log or an operator: `host:port` where there is one.
 pub(super) fn readable(address: &Multiaddr) -> String {
     match (ip(address), port(address)) {
@@ -79,6 +86,9 @@ mod tests {
         let base: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         let circuit = circuit(&base, PeerId::random());
         assert_eq!(before_circuit(&circuit), base);
+        let quic: Multiaddr = "/ip4/127.0.0.1/udp/1/quic-v1".parse().unwrap();
+        assert!(is_quic(&quic) && !is_quic(&base));
+        assert!(!is_quic(&super::circuit(&quic, PeerId::random())));
         assert_eq!(readable(&base), "127.0.0.1:1");
     }
 }

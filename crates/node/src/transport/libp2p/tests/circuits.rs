@@ -69,6 +69,38 @@ async fn an_absent_peer_is_told_apart_from_a_mediator_that_is_down() {
     assert_eq!(a.transport.open(peer, via).await.err(), Some(OpenError::MediatorDown));
 }
 
+/// Two mediators: each stream goes over the one that was named, and one may fail without the other.
+#[tokio::test]
+async fn streams_go_over_the_mediator_that_was_named() {
+    let (first, mut a, mut b) = trio([90, 91, 92]).await;
+    let second = Node::mediator(93).await;
+    second.transport.set_admission(admission(&[a.id(), b.id()]));
+    for (node, peer) in [(&a, b.id()), (&b, a.id())] {
+        let mut both = directory(&first, &[peer]);
+        both.mediators.extend(directory(&second, &[]).mediators);
+        node.transport.set_directory(both);
+    }
+    a.reserved_at(second.id()).await;
+    b.reserved_at(second.id()).await;
+    for _ in 0..4 {
+        for via in [first.id(), second.id()] {
+            let mut near = a.transport.open(b.id(), via).await.expect("opens");
+            let mut far = b.incoming(StreamKind::Live).await;
+            assert_eq!(far.via, Some(via));
+            echo(&mut near, &mut far.stream, b"this way").await;
+        }
+    }
+    let mut near = a.transport.open(b.id(), second.id()).await.expect("opens");
+    let mut far = b.incoming(StreamKind::Live).await;
+    first.transport.shutdown().await;
+    let gone = first.id();
+    a.wait("the first is lost", |event| {
+        matches!(event, TransportEvent::MediatorDown { node, .. } if node == gone).then_some(())
+    })
+    .await;
+    echo(&mut near, &mut far.stream, b"undisturbed").await;
+}
+
 #[tokio::test]
 async fn custody_streams_reach_the_mediator_itself() {
     let (mut mediator, a, _b) = trio([22, 23, 24]).await;

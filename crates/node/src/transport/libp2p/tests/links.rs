@@ -8,7 +8,10 @@ use std::sync::{
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::*;
-use crate::transport::{Carrier, RosterTarget};
+use crate::transport::{
+    Carrier, RosterTarget,
+    defaults::{BACKOFF_LIMIT, QUIC_SILENCE_LIMIT},
+};
 
 #[tokio::test]
 async fn a_restarted_mediator_is_found_reserved_and_used_without_a_hand() {
@@ -129,6 +132,34 @@ async fn quic_is_used_where_tcp_is_blocked() {
     let mut far = a.incoming(StreamKind::Live).await;
     assert_eq!(far.via, Some(mediator.id()));
     echo(&mut near, &mut far.stream, b"over UDP").await;
+}
+
+/// A mediator that dies says nothing, and over UDP the system says nothing for it either.
+#[test]
+fn a_mediator_that_died_under_quic_is_found_again() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (doomed, living) = (runtime(), runtime());
+    let mediator = doomed.block_on(Node::mediator(94));
+    let (address, via) = (mediator.address(), mediator.id());
+    let (mut a, narrow) = living.block_on(async {
+        let mut a = Node::capital(95).await;
+        mediator.transport.set_admission(admission(&[a.id()]));
+        let narrow = udp_only(&address).await;
+        a.transport.set_directory(directory_at(via, narrow.clone(), &[]));
+        a.reserved_at(via).await;
+        (a, narrow)
+    });
+    // Drops its sockets without a word on them.
+    doomed.shutdown_timeout(PATIENCE);
+    living.block_on(async {
+        let again = Node::mediator_at(94, address).await;
+        again.transport.set_admission(admission(&[a.id()]));
+        let back = std::time::Instant::now();
+        a.reserved_at(via).await;
+        let limit = QUIC_SILENCE_LIMIT + BACKOFF_LIMIT;
+        assert!(back.elapsed() < limit, "took {:?} over {narrow}", back.elapsed());
+    });
 }
 
 /// A wire that swallows everything without an error: both ends notice, and the capital dials anew.
