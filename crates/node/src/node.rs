@@ -174,15 +174,21 @@ pub(crate) struct Node {
 
 impl Node {
     /// Builds a node: lock, keys, store, socket, line, in this order.
-    pub(crate) async fn start(
+    pub(crate) async fn start(data: DataDir, config: Config, wires: Arc<dyn Wires>) -> Result<Self, NodeError> {
+        Self::start_with(data, config, wires, |store| Arc::new(store)).await
+    }
+
+    /// The same, with a layer between the node and its store: a test's faults.
+    pub(crate) async fn start_with(
         data: DataDir,
         config: Config,
         wires: Arc<dyn Wires>,
+        layer: impl FnOnce(SledStore) -> Arc<dyn Store>,
     ) -> Result<Self, NodeError> {
         let identity = home::identity(&data)?;
         let lock = Lock::take(&data.lock())?;
         keystore::check(&data)?;
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(&data.store())?);
+        let store = layer(SledStore::open(&data.store())?);
         let service = store::start(Arc::clone(&store))?;
         let news = Arc::new(News::new());
         let (installs_to, installs) = mpsc::channel(1);
@@ -363,7 +369,7 @@ async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Option<String> 
     let handle = standing.channel(channel)?;
     let (name, hash) = (handle.name().to_owned(), entry.hash);
     let draft = handle.query(move |look| {
-        let view = View::new(look.machine, &name);
+        let view = View::new(look, &name);
         view.draft(look.machine.transcript().get(&hash)?)
     });
     let header = draft.await.ok()??.finish(api.store.as_ref()).ok()?;

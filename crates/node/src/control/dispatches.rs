@@ -12,7 +12,6 @@ use demarche_control::{
 };
 use demarche_protocol::{
     document::{DocumentType, SignedDocument},
-    hash::{DocumentId, EntryHash},
     identity::keys::PublicKey,
     limits,
 };
@@ -23,7 +22,7 @@ use super::{
     server::Api,
 };
 use crate::runtime::{
-    channel::{AskError, Handle, Recorded},
+    channel::{Handle, Recorded},
     view::{Draft, View, Wanted},
 };
 
@@ -64,41 +63,34 @@ pub(super) async fn post(
             .with_help("install it instead: demarche install FILE")
             .into());
     }
-    let (handle, recorded) = append(&api, &name, document).await?;
-    let draft = draft(&handle, Wanted::Document(recorded.document)).await?;
-    // What is asked is how far this very entry has come, not what is newest of the document.
-    let header = draft.header;
+    let begun = Instant::now();
+    loop {
+        match send(&api, &name, document.clone()).await {
+            // The line is being set up anew, for a new card say. Entering a document twice is harmless.
+            Err(refused)
+                if refused.0.code == Code::Stopping
+                    && !api.stop.is_cancelled()
+                    && begun.elapsed() < NEW_LINE_WITHIN =>
+            {
+                sleep(LOOK_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn send(api: &Api, name: &str, document: SignedDocument) -> Answer<Sent> {
+    let handle = api.handle(name)?;
+    let id = document.id();
+    let Recorded { entry, new } = handle.append(document).await?;
+    let header = draft(&handle, Wanted::Document(id)).await?.header;
     Ok(Json(Sent {
         serial: header.serial,
         case: header.case,
         document: header.document,
-        entry: recorded.entry,
-        state: if recorded.new { Step::Recorded } else { header.state },
+        entry: entry.hash,
+        state: if new { Step::Recorded } else { header.state },
     }))
-}
-
-struct Entered {
-    document: DocumentId,
-    entry: EntryHash,
-    new: bool,
-}
-
-/// Appends a document. When the line is being set up anew, waits for it: entering a document twice is harmless.
-async fn append(api: &Api, name: &str, document: SignedDocument) -> Result<(Handle, Entered), Refused> {
-    let begun = Instant::now();
-    let id = document.id();
-    loop {
-        let handle = api.handle(name)?;
-        match handle.append(document.clone()).await {
-            Ok(Recorded { entry, new }) => {
-                return Ok((handle, Entered { document: id, entry: entry.hash, new }));
-            }
-            Err(AskError::Stopping) if !api.stop.is_cancelled() && begun.elapsed() < NEW_LINE_WITHIN => {
-                sleep(LOOK_AGAIN).await;
-            }
-            Err(why) => return Err(why.into()),
-        }
-    }
 }
 
 fn wanted(serial: &str) -> Result<Wanted, Problem> {
@@ -115,7 +107,7 @@ fn not_here() -> Problem {
 async fn draft(handle: &Handle, wanted: Wanted) -> Result<Draft, Refused> {
     let name = handle.name().to_owned();
     let found = handle.query(move |look| {
-        let view = View::new(look.machine, &name);
+        let view = View::new(look, &name);
         view.find(&wanted).and_then(|node| view.draft(node))
     });
     found.await?.ok_or_else(|| not_here().into())
@@ -132,7 +124,7 @@ pub(super) async fn show(
 async fn shown(api: &Api, handle: &Handle, wanted: Wanted) -> Answer<Shown> {
     let name = handle.name().to_owned();
     let found = handle.query(move |look| {
-        let view = View::new(look.machine, &name);
+        let view = View::new(look, &name);
         let node = view.find(&wanted)?;
         Some((view.draft(node)?, view.evidence(node), view.authority(node)))
     });
@@ -154,7 +146,7 @@ pub(super) async fn open(
     let asked = wanted.clone();
     let found = handle.query(move |look| {
         let machine = look.machine;
-        let view = View::new(machine, "");
+        let view = View::new(look, "");
         let node = view.find(&asked)?;
         let own = node.head.party == *machine.me();
         let authority = machine.transcript().authority(machine.me());

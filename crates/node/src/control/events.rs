@@ -146,7 +146,7 @@ impl Reader {
         let name = handle.name().to_owned();
         let seen = handle.query(move |look| {
             let machine = look.machine;
-            let view = View::new(machine, &name);
+            let view = View::new(look, &name);
             let node = machine.transcript().get(&entry)?;
             let own = node.head.party == *machine.me();
             let about = view
@@ -177,7 +177,7 @@ impl Reader {
             if receipt.by == *machine.me() && receipt.kind == ReceiptKind::Held {
                 return None;
             }
-            let view = View::new(machine, &name);
+            let view = View::new(look, &name);
             let draft = view.draft(machine.transcript().get(&receipt.of.hash)?)?;
             let peer = (receipt.by != *machine.me()).then(|| receipt.by.clone());
             Some((draft, peer, receipt.kind, view.of_receipt(&receipt.by, receipt.kind, receipt.at)))

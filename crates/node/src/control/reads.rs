@@ -55,7 +55,7 @@ pub(super) async fn officers(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Answer<Vec<OfficerInfo>> {
-    let officers = api.handle(&name)?.query(|look| View::new(look.machine, "").officers(wall())).await?;
+    let officers = api.handle(&name)?.query(|look| View::new(look, "").officers(wall())).await?;
     Ok(Json(officers))
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn inbox(
 ) -> Answer<Vec<Header>> {
     let handle = api.handle(&name)?;
     let local = handle.name().to_owned();
-    let drafts = handle.query(move |look| View::new(look.machine, &local).inbox(which.all)).await?;
+    let drafts = handle.query(move |look| View::new(look, &local).inbox(which.all)).await?;
     let headers =
         reading(&api, move |store| drafts.into_iter().map(|draft| draft.finish(store)).collect()).await?;
     Ok(Json(headers))
@@ -81,7 +81,7 @@ pub(super) async fn inbox(
 pub(super) async fn cases(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Answer<Vec<Case>> {
     let handle = api.handle(&name)?;
     let local = handle.name().to_owned();
-    let cases = handle.query(move |look| View::new(look.machine, &local).cases()).await?;
+    let cases = handle.query(move |look| View::new(look, &local).cases()).await?;
     let read = move |store: &dyn Store| {
         let cases = cases.into_iter().map(|case| view::finish_case(case, store));
         cases.filter_map(Result::transpose).collect::<Result<Vec<Case>, StoreError>>()

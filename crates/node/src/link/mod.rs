@@ -65,7 +65,7 @@ impl Link {
         self.up = false;
         self.reserved = false;
         self.rtt = None;
-        self.cause = Some(why.to_owned());
+        self.cause = Some(one_line(why));
     }
 }
 
@@ -117,7 +117,7 @@ impl Links {
             TransportEvent::ReservationLost { node, reason } => {
                 let link = state.direct(*node, now);
                 link.reserved = false;
-                link.cause = Some(reason.clone());
+                link.cause = Some(one_line(reason));
             }
             TransportEvent::CircuitUp { peer, via } => {
                 state.circuit(*peer, *via, now).goes_up(now);
@@ -186,6 +186,13 @@ impl State {
     fn circuit(&mut self, peer: NodeId, via: NodeId, now: Timestamp) -> &mut Link {
         self.circuits.entry((peer, via)).or_insert_with(|| Link::down(now))
     }
+}
+
+/// A library's reason of several lines as one.
+fn one_line(reason: &str) -> String {
+    let lines =
+        reason.lines().map(|line| line.trim().trim_start_matches("- ")).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// A refusal in words, for the log.

@@ -20,7 +20,10 @@ use demarche_protocol::{
     transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Node, ReceiptKind, Seq},
 };
 
-use crate::store::{Store, StoreError};
+use crate::{
+    runtime::channel::Look,
+    store::{Store, StoreError},
+};
 
 /// Most steps from an answer to its notice: an acknowledgement of a reply to a notice has two.
 const CASE_STEPS: usize = 8;
@@ -33,12 +36,39 @@ pub(crate) struct Draft {
     channel: ChannelId,
 }
 
-/// What one look at a channel needs again and again.
+/// Which entries acknowledge what: kept by the channel's task beside the machine, so that no look has to search the logs.
+#[derive(Debug, Default)]
+pub(crate) struct Acknowledgements(HashMap<DocumentId, Vec<EntryHash>>);
+
+impl Acknowledgements {
+    /// Those that are in the machine already.
+    pub(crate) fn of(machine: &Machine) -> Self {
+        let mut all = Self::default();
+        for (_, log) in machine.transcript().logs() {
+            log.in_order().for_each(|node| all.enter(node));
+        }
+        all
+    }
+
+    /// An entry that has become durable.
+    pub(crate) fn enter(&mut self, node: &Node) {
+        if let Some(facts) = dispatch(node)
+            && facts.kind == DispatchKind::Acknowledgement
+            && let Some(of) = facts.refers_to
+        {
+            let known = self.0.entry(of).or_default();
+            if !known.contains(&node.head.hash) {
+                known.push(node.head.hash);
+            }
+        }
+    }
+}
+
+/// A look at a channel.
 pub(crate) struct View<'a> {
     machine: &'a Machine,
+    acknowledgements: &'a Acknowledgements,
     name: &'a str,
-    /// Accepted acknowledgements, by the document they are about.
-    acknowledgements: HashMap<DocumentId, Vec<&'a Node>>,
 }
 
 /// The serial of an entry.
@@ -54,20 +84,16 @@ fn dispatch(node: &Node) -> Option<&DispatchFacts> {
 }
 
 impl<'a> View<'a> {
-    /// A look at `machine`, whose local name is `name`.
-    pub(crate) fn new(machine: &'a Machine, name: &'a str) -> Self {
-        let mut acknowledgements: HashMap<DocumentId, Vec<&Node>> = HashMap::new();
-        for (_, log) in machine.transcript().logs() {
-            for node in log.nodes().filter(|node| node.effect == Effect::Accepted) {
-                if let Some(facts) = dispatch(node)
-                    && facts.kind == DispatchKind::Acknowledgement
-                    && let Some(of) = facts.refers_to
-                {
-                    acknowledgements.entry(of).or_default().push(node);
-                }
-            }
-        }
-        Self { machine, name, acknowledgements }
+    /// A look at the channel with this local name.
+    pub(crate) fn new(look: &Look<'a>, name: &'a str) -> Self {
+        Self { machine: look.machine, acknowledgements: look.acknowledgements, name }
+    }
+
+    /// The accepted acknowledgements of a document.
+    fn acknowledgements_of(&self, document: &DocumentId) -> impl Iterator<Item = &'a Node> {
+        let known = self.acknowledgements.0.get(document).into_iter().flatten();
+        let transcript = self.machine.transcript();
+        known.filter_map(|hash| transcript.get(hash)).filter(|node| node.effect == Effect::Accepted)
     }
 
     /// The entry that a serial (or a document's name) stands for.
@@ -203,8 +229,7 @@ impl<'a> View<'a> {
 
     /// How far an entry has come with one party.
     fn step(&self, node: &Node, party: &MemberId) -> State {
-        let acknowledged = self.acknowledgements.get(&node.document).into_iter().flatten();
-        if acknowledged.into_iter().any(|answer| answer.head.party == *party) {
+        if self.acknowledgements_of(&node.document).any(|answer| answer.head.party == *party) {
             return State::Acknowledged;
         }
         let receipts =
@@ -232,7 +257,7 @@ impl<'a> View<'a> {
         for (receipt, _) in self.machine.evidence().of(&node.head.hash) {
             all.push(self.of_receipt(&receipt.by, receipt.kind, receipt.at));
         }
-        for answer in self.acknowledgements.get(&node.document).into_iter().flatten() {
+        for answer in self.acknowledgements_of(&node.document) {
             all.push(self.of_acknowledgement(answer));
         }
         // Stable: what happened first here stays first within one millisecond.

@@ -1,2 +1,139 @@
-//! The officers' socket.
+//! The officers' socket: what it refuses and how, who may open it, where a feed resumes.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use demarche_control::{ClientError, Code, Problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
+
+fn problem<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Problem {
+    match result {
+        Err(ClientError::Problem(problem)) => problem,
+        other => panic!("not a problem: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_refusal_has_its_code_and_its_next_step() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let w = stage.start(&washington).await;
+    let good = stage.signed(&washington, Precedence::Flash, fixtures::breach("good"));
+    let code = |file: SignedFile| {
+        let client = w.client.clone();
+        async move {
+            let problem = problem(client.send(NAME, &file).await);
+            assert!(problem.help.is_some(), "{problem:?}");
+            problem.code
+        }
+    };
+    assert_eq!(problem(w.client.send("other", &good).await).code, Code::UnknownChannel);
+    assert_eq!(problem(w.client.show(NAME, "washington/77").await).code, Code::UnknownSerial);
+    assert_eq!(problem(w.client.show(NAME, "nonsense").await).code, Code::UnknownSerial);
+
+    let mut content = fixtures::breach("no such provision");
+    if let Content::Breach(breach) = &mut content {
+        breach.provision = "9.9".to_owned();
+    }
+    assert_eq!(code(stage.signed(&washington, Precedence::Flash, content)).await, Code::UnknownProvision);
+    assert_eq!(code(stage.signed(&tehran, Precedence::Flash, fixtures::breach("x"))).await, Code::WrongParty);
+
+    let stranger = stage.scene.dispatch(&washington, Precedence::Flash, fixtures::breach("by nobody"));
+    let stranger = fixtures::signed(&stranger, &fixtures::officer_key(&washington, 9));
+    assert_eq!(code(SignedFile::of(&stranger).unwrap()).await, Code::UnknownOfficer);
+
+    let changed = SignedFile { text: good.text.replace("good", "evil"), ..good.clone() };
+    assert_eq!(code(changed).await, Code::BadSignature);
+    let junk = SignedFile { text: good.text.replace("precedence", "precedents"), ..good.clone() };
+    assert_eq!(code(junk).await, Code::Malformed);
+    let officer = SignedFile::of(&fixtures::officer(&washington, 2, &[Duty::Draft])).unwrap();
+    assert_eq!(code(officer).await, Code::Malformed);
+    let long = SignedFile { text: format!("{}\n# {}", good.text, "x".repeat(60_000)), ..good.clone() };
+    assert_eq!(problem(w.client.send(NAME, &long).await).code, Code::TooLong);
+
+    let asks = OpenRequest { officer_key: fixtures::officer_key(&tehran, 1).public().to_openssh() };
+    let sent = w.send(&good).await;
+    let refused = w.client.open(NAME, &sent.serial.to_string(), &asks).await;
+    assert_eq!(problem(refused).code, Code::NotAuthorised);
+    w.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_the_socket_is_its_owners_alone_and_goes_with_the_node() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let socket = stage.data(&washington).socket();
+    // What a killed node left behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let w = stage.start(&washington).await;
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    w.client.status().await.unwrap();
+    w.end().await;
+    assert!(!socket.exists());
+
+    let config = Config::parse("[socket]\npath = \"officers.sock\"\nmode = \"0660\"\n").unwrap();
+    let w = stage.start_with(&washington, config).await;
+    let other = stage.data(&washington).path().join("officers.sock");
+    assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o660);
+    w.end().await;
+
+    std::fs::write(&socket, "not a socket").unwrap();
+    let refused = stage.try_start(&washington, Config::default()).await.err().unwrap();
+    assert!(refused.to_string().contains("is no socket"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&socket).unwrap(), "not a socket");
+}
+
+/// A browser's way of resuming: the header instead of the query.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_resumes_after_the_last_event_id() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let w = stage.start(&washington).await;
+    let first = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("first"))).await;
+    let last = w.until_kind(EventKind::Recorded, &first.document.to_string()).await.id.unwrap();
+    w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("second"))).await;
+    let mut stream = tokio::net::UnixStream::connect(stage.data(&washington).socket()).await.unwrap();
+    let request = format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let read = async {
+        let mut bytes = [0; 4096];
+        while !text.contains("second") {
+            let count = stream.read(&mut bytes).await.unwrap();
+            assert!(count > 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    };
+    timeout(PATIENCE, read).await.unwrap();
+    assert!(!text.contains("\"first\""), "{text}");
+    assert!(text.contains(&format!("id: {}", last + 1)), "{text}");
+    w.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hook_rings_for_an_urgent_arrival() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let file = stage.data(&tehran).path().join("rung");
+    let command = format!("[\"sh\", \"-c\", \"cat > {0}.tmp && mv {0}.tmp {0}\"]", file.display());
+    let config = Config::parse(&format!("[hook]\ncommand = {command}\n")).unwrap();
+    let m = stage.start(&stage.scene.mediator).await;
+    let w = stage.start(&washington).await;
+    let t = stage.start_with(&tehran, config).await;
+    let routine = w.send(&stage.signed(&washington, Precedence::Routine, fixtures::breach("calm"))).await;
+    w.until_kind(EventKind::Delivered, &routine.document.to_string()).await;
+    let flash = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("urgent"))).await;
+    w.until_kind(EventKind::Delivered, &flash.document.to_string()).await;
+    let rung = async {
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, rung).await.expect("the hook ran");
+    let event: Event = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(event.header.unwrap().title.as_deref(), Some("urgent"));
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}

@@ -1,2 +1,75 @@
-//! The data directory.
+//! The data directory: what is installed, refused and locked.
+
+use demarche_control::types::Outcome;
+
 use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_installed_is_taken_in_once_and_what_is_refused_lies_beside_its_reason() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let w = stage.start(&washington).await;
+    let channel = stage.data(&washington).channel(NAME);
+    assert!(channel.incoming().read_dir().unwrap().next().is_none(), "all was taken in at the start");
+    assert!(w.client.install().await.unwrap().is_empty());
+
+    let known = stage.card(&tehran, 1);
+    let foreign = fixtures::officer(&tehran, 1, &[Duty::Release]);
+    stage.leave(&washington, &known);
+    stage.leave(&washington, &foreign);
+    let installed = w.client.install().await.unwrap();
+    let of = |id| installed.iter().find(|one| one.document == Some(id)).unwrap();
+    assert_eq!(of(known.id()).outcome, Outcome::Already);
+    assert_eq!(of(foreign.id()).outcome, Outcome::Refused);
+    assert!(channel.refused_file(foreign.id()).exists());
+    let why = std::fs::read_to_string(channel.refused_why(foreign.id())).unwrap();
+    assert!(why.contains("tehran"), "{why}");
+    assert!(channel.incoming().read_dir().unwrap().next().is_none());
+
+    let officers = w.client.officers(NAME).await.unwrap();
+    assert_eq!(officers.len(), 1);
+    assert_eq!(officers[0].party, washington);
+    w.end().await;
+}
+
+/// S10: two nodes on one data directory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s10_a_second_node_is_refused() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let w = stage.start(&washington).await;
+    let refused = Node::start(stage.data(&washington), Config::default(), stage.wires()).await.err().unwrap();
+    assert!(matches!(refused, NodeError::Lock(_)), "{refused}");
+    w.client.status().await.expect("the first one is undisturbed");
+    w.end().await;
+}
+
+/// L2: a key that others may read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l2_a_key_with_a_wrong_mode_keeps_the_node_from_starting() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = Stage::new();
+    let data = stage.data(&stage.party(0));
+    let key = data.session_key(demarche_protocol::identity::card::CardSerial(1));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = Node::start(data, Config::default(), stage.wires()).await.err().unwrap();
+    assert!(refused.to_string().contains("session.key"), "{refused}");
+}
+
+/// A charter that is installed while the node runs, and the cards after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_installed_while_the_node_runs_is_taken_up() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let channel = stage.data(&washington).channel(NAME);
+    let elsewhere = stage.data(&washington).path().join("elsewhere");
+    std::fs::rename(channel.path(), &elsewhere).unwrap();
+    let w = stage.start(&washington).await;
+    assert_eq!(w.client.status().await.unwrap().verdict, "no charter is installed here");
+    std::fs::rename(&elsewhere, channel.path()).unwrap();
+    let installed = w.client.install().await.unwrap();
+    assert!(installed.iter().all(|one| one.outcome != Outcome::Refused), "{installed:?}");
+    let sent = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("at last"))).await;
+    w.until_kind(EventKind::Recorded, &sent.document.to_string()).await;
+    w.end().await;
+}

@@ -47,3 +47,181 @@ async fn a_notice_is_delivered_opened_and_acknowledged() {
         node.end().await;
     }
 }
+
+async fn all_up(stage: &Stage) -> (Running, Running, Running) {
+    let m = stage.start(&stage.scene.mediator).await;
+    let w = stage.start(&stage.party(0)).await;
+    let t = stage.start(&stage.party(1)).await;
+    (m, w, t)
+}
+
+/// M1, S8: what was recorded while nobody could be reached is delivered after a restart and after healing, and once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_recorded_without_a_line_is_delivered_after_a_restart() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let (m, w, t) = all_up(&stage).await;
+    let first = stage.signed(&washington, Precedence::Flash, fixtures::breach("first"));
+    let first = w.send(&first).await;
+    w.until_kind(EventKind::Delivered, &first.document.to_string()).await;
+
+    stage.network.cut(stage.node(&washington, 1), stage.node(&stage.scene.mediator, 1));
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("second"));
+    let sent = w.send(&notice).await;
+    assert_eq!(sent.state, State::Recorded);
+    let status = w.client.status().await.unwrap();
+    assert!(status.verdict.contains("mediator muscat unreachable since"), "{}", status.verdict);
+    let last = w.until_kind(EventKind::Recorded, &sent.document.to_string()).await.id.unwrap();
+    w.end().await;
+
+    let w = stage.start(&washington).await;
+    let again = w.send(&notice).await;
+    assert_eq!(
+        (again.serial.clone(), again.state),
+        (sent.serial, State::Recorded),
+        "posting again is harmless"
+    );
+    stage.network.mend(stage.node(&washington, 1), stage.node(&stage.scene.mediator, 1));
+    let delivered = w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
+    assert!(delivered.id.unwrap() > last, "the index goes on across the restart");
+    assert_eq!(delivered.peer, Some(tehran));
+
+    // Whoever resumes behind the last event it saw gets no earlier one.
+    let mut feed = w.client.events(Some(last)).await.unwrap();
+    let next = timeout(PATIENCE, feed.next()).await.unwrap().unwrap().unwrap();
+    assert!(next.id.unwrap() > last);
+    assert_eq!(t.client.inbox(NAME, true).await.unwrap().len(), 2, "each arrived once");
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_notices_outstanding_all_arrive() {
+    let stage = Stage::new();
+    let (m, w, t) = all_up(&stage).await;
+    let notices = (0..256).map(|n| {
+        let notice =
+            stage.signed(&stage.party(0), Precedence::Routine, fixtures::breach(&format!("notice {n}")));
+        let client = w.client.clone();
+        async move { client.send(NAME, &notice).await.unwrap() }
+    });
+    let sent: Vec<Sent> =
+        futures::StreamExt::collect(futures::StreamExt::buffer_unordered(futures::stream::iter(notices), 64))
+            .await;
+    let mut serials: Vec<u64> = sent.iter().map(|sent| sent.serial.seq).collect();
+    serials.sort_unstable();
+    serials.dedup();
+    assert_eq!(serials.len(), 256);
+    let mut waiting: std::collections::BTreeSet<u64> = serials.into_iter().collect();
+    let all_delivered = async {
+        let mut feed = w.client.events(Some(0)).await.unwrap();
+        while !waiting.is_empty() {
+            let event = feed.next().await.unwrap().expect("the feed goes on");
+            if event.kind == EventKind::Delivered {
+                assert!(waiting.remove(&event.header.unwrap().serial.seq), "delivered twice");
+            }
+        }
+    };
+    timeout(PATIENCE, all_delivered).await.expect("all were delivered");
+    assert_eq!(t.client.inbox(NAME, false).await.unwrap().len(), 256);
+    assert_eq!(w.client.status().await.unwrap().channels[0].peers[0].to_deliver, 0);
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
+/// K1b: a renewed card is brought to mediator and peer, who did not know it, without a hand on either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_card_sets_the_line_up_anew() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let (m, w, t) = all_up(&stage).await;
+    let first = stage.signed(&washington, Precedence::Flash, fixtures::breach("under card 1"));
+    let first = w.send(&first).await;
+    w.until_kind(EventKind::Delivered, &first.document.to_string()).await;
+
+    stage.set_up(&washington, 2);
+    stage.leave(&washington, &stage.card(&washington, 2));
+    let installed = w.client.install().await.unwrap();
+    assert_eq!(installed.len(), 1);
+    assert_eq!(installed[0].outcome, demarche_control::types::Outcome::Taken, "{installed:?}");
+    assert!(stage.data(&washington).channel(NAME).incoming().read_dir().unwrap().next().is_none());
+
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("under card 2"));
+    let sent = w.send(&notice).await;
+    w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
+    let answer = stage.signed(&stage.party(1), Precedence::Flash, fixtures::acknowledgement(sent.document));
+    t.send(&answer).await;
+    w.until_kind(EventKind::Acknowledged, &sent.document.to_string()).await;
+    w.end().await;
+    let w = stage.start(&washington).await;
+    let old = w.client.show(NAME, &first.serial.to_string()).await.unwrap();
+    assert_eq!(old.header.state, State::Delivered, "what was said under the old card stays");
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
+/// K1b: a card that its roots revoked is closed out at the peer at once, and the peer says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k1b_a_revoked_card_ends_the_session_at_once() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let (m, w, t) = all_up(&stage).await;
+    let first = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("before"))).await;
+    w.until_kind(EventKind::Delivered, &first.document.to_string()).await;
+    let revocation = fixtures::revoke_card(&tehran, stage.card(&tehran, 1).id());
+    stage.leave(&washington, &revocation);
+    let mut feed = w.client.events(None).await.unwrap();
+    w.client.install().await.unwrap();
+    let told = async {
+        while let Some(event) = feed.next().await.unwrap() {
+            let detail = event.detail.unwrap_or_default();
+            if event.kind == EventKind::Link && detail.contains("revoked") {
+                return;
+            }
+        }
+        panic!("the feed ended");
+    };
+    timeout(PATIENCE, told).await.expect("the link went down for that reason");
+    let status = w.client.status().await.unwrap();
+    assert!(status.verdict.starts_with("line to tehran down"), "{}", status.verdict);
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
+/// S5: the officer is told that the outcome is unknown, and the node stops by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s5_after_an_fsync_error_the_node_says_so_and_stops() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let (w, fault) = stage.start_on_a_bad_disk(&washington).await;
+    w.until(|event| event.kind == EventKind::Roster).await;
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("lost?"));
+    *fault.lock().unwrap() = Fault::Sync;
+    let refused = w.client.send(NAME, &notice).await.unwrap_err();
+    let demarche_control::ClientError::Problem(problem) = refused else { panic!("{refused:?}") };
+    assert_eq!(problem.code, demarche_control::Code::OutcomeUnknown);
+    let ended = timeout(PATIENCE, w.task).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(NodeError::OutcomeUnknown)), "{ended:?}");
+}
+
+/// S4: a full disk refuses before anything is recorded, and the node goes on when there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s4_a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let (w, fault) = stage.start_on_a_bad_disk(&washington).await;
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("later"));
+    *fault.lock().unwrap() = Fault::Full;
+    for _ in 0..3 {
+        let refused = w.client.send(NAME, &notice).await.unwrap_err();
+        let demarche_control::ClientError::Problem(problem) = refused else { panic!("{refused:?}") };
+        assert_eq!(problem.code, demarche_control::Code::DiskFull, "{problem}");
+    }
+    *fault.lock().unwrap() = Fault::None;
+    assert_eq!(w.send(&notice).await.state, State::Recorded);
+    w.end().await;
+}

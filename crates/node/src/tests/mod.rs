@@ -4,7 +4,11 @@ mod control;
 mod home;
 mod line;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use demarche_control::{
     Client, SignedFile,
@@ -27,6 +31,10 @@ use crate::{
     config::Config,
     line::{Place, Started, Wires},
     node::{Node, NodeError},
+    store::{
+        OpenError, Store,
+        fault::{Fault, FaultStore},
+    },
     transport::{NodeId, Transport, memory::Network},
 };
 
@@ -131,10 +139,47 @@ impl Stage {
     }
 
     async fn start_with(&self, member: &MemberId, config: Config) -> Running {
-        let wires = Arc::new(InMemory(self.network.clone()));
-        let data = self.data(member);
-        let client = Client::new(data.socket());
-        let node = Node::start(data, config, wires).await.unwrap();
+        let node = self.try_start(member, config).await.unwrap();
+        self.run(member, node)
+    }
+
+    /// Starts a node. One that ended a moment ago may still hold its store: its last tasks are being dropped.
+    async fn try_start(&self, member: &MemberId, config: Config) -> Result<Node, NodeError> {
+        let begun = std::time::Instant::now();
+        loop {
+            match Node::start(self.data(member), config.clone(), self.wires()).await {
+                Err(NodeError::Store(OpenError::Backend { why, .. }))
+                    if why.contains("could not acquire lock") && begun.elapsed() < PATIENCE =>
+                {
+                    tokio::task::yield_now().await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A node whose store fails on demand.
+    async fn start_on_a_bad_disk(&self, member: &MemberId) -> (Running, Arc<Mutex<Fault>>) {
+        let mut fault = None;
+        let layer = |store| -> Arc<dyn Store> {
+            let (store, switch) = FaultStore::new(store);
+            fault = Some(switch);
+            Arc::new(store)
+        };
+        let node = Node::start_with(self.data(member), Config::default(), self.wires(), layer).await.unwrap();
+        (self.run(member, node), fault.unwrap())
+    }
+
+    fn wires(&self) -> Arc<dyn Wires> {
+        Arc::new(InMemory(self.network.clone()))
+    }
+
+    fn node(&self, member: &MemberId, serial: u64) -> NodeId {
+        NodeId::from_bytes(*NodeKeys::of(member.as_str(), serial).node.public().as_bytes())
+    }
+
+    fn run(&self, member: &MemberId, node: Node) -> Running {
+        let client = Client::new(self.data(member).socket());
         let stop = CancellationToken::new();
         let task = tokio::spawn(node.run(stop.clone()));
         Running { stop, task, client }

@@ -12,12 +12,17 @@ use demarche_protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::sessions::PeerState;
-use crate::{runtime::handshake::Incoming, transport::NodeId};
+use crate::{
+    runtime::{handshake::Incoming, view::Acknowledgements},
+    transport::NodeId,
+};
 
 /// What a query sees.
 pub(crate) struct Look<'a> {
     /// The channel itself.
     pub(crate) machine: &'a Machine,
+    /// Which entries acknowledge what.
+    pub(crate) acknowledgements: &'a Acknowledgements,
     /// How the session with each peer is.
     pub(crate) peers: &'a [(MemberId, PeerState)],
 }

@@ -7,6 +7,6 @@ mod handle;
 mod sessions;
 mod task;
 
-pub(crate) use handle::{AskError, Handle, Recorded};
+pub(crate) use handle::{AskError, Handle, Look, Recorded};
 pub(crate) use sessions::{PeerState, name_of};
 pub(crate) use task::{End, Parts, Urgent, spawn};

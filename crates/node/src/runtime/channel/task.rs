@@ -34,7 +34,7 @@ use super::{
 use crate::{
     defaults::{DRAIN_WITHIN, REQUESTS},
     link::Links,
-    runtime::{clock::Clock, handshake::Ground, items::Items, news::News},
+    runtime::{clock::Clock, handshake::Ground, items::Items, news::News, view::Acknowledgements},
     store::{self, Answer, Answers, Commits, Store},
     transport::{NodeId, Transport},
 };
@@ -103,6 +103,7 @@ pub(super) struct Task {
     commits: Commits,
     answers: Answers,
     items: Items,
+    acknowledgements: Acknowledgements,
     messages: mpsc::Receiver<Message>,
     waiting: BTreeMap<RequestId, Waiting>,
     next_request: u64,
@@ -137,6 +138,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
     let (commits, answers) = parts.service.channel(id);
     let (messages_to, messages) = mpsc::channel(REQUESTS);
     let (outcomes_to, outcomes) = mpsc::unbounded_channel();
+    let acknowledgements = Acknowledgements::of(&machine);
     let (roster, roster_seen) = watch::channel(machine.roster().clone());
     let task = Task {
         machine,
@@ -154,6 +156,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         commits,
         answers,
         items: Items::default(),
+        acknowledgements,
         messages,
         waiting: BTreeMap::new(),
         next_request: 0,
@@ -349,7 +352,8 @@ impl Task {
             Message::Query(query) => {
                 let peers: Vec<_> =
                     self.lines.iter().map(|(peer, line)| (peer.clone(), line.state.clone())).collect();
-                query(&Look { machine: &self.machine, peers: &peers });
+                let acknowledgements = &self.acknowledgements;
+                query(&Look { machine: &self.machine, acknowledgements, peers: &peers });
             }
             Message::Incoming(incoming) => self.incoming(incoming),
             Message::LinksChanged => self.retry_all(),
@@ -472,6 +476,7 @@ impl Task {
         let channel = self.id();
         match event {
             Event::Recorded { request, entry, new } => {
+                self.entered(&entry);
                 if let Some(Waiting::Append(reply)) = self.waiting.remove(&request) {
                     // Whoever asked may have gone; the entry stands.
                     let _ = reply.send(Ok(Recorded { entry, new }));
@@ -526,7 +531,14 @@ impl Task {
         }
     }
 
-    fn arrived(&self, entry: Head) {
+    fn entered(&mut self, entry: &Head) {
+        if let Some(node) = self.machine.transcript().get(&entry.hash) {
+            self.acknowledgements.enter(node);
+        }
+    }
+
+    fn arrived(&mut self, entry: Head) {
+        self.entered(&entry);
         let node = self.machine.transcript().get(&entry.hash);
         if let Some(Facts::Dispatch(dispatch)) = node.map(|node| &node.facts)
             && dispatch.precedence <= Precedence::Immediate
