@@ -177,18 +177,16 @@ impl Sessions {
     /// The handshake has completed and the peer is admitted.
     pub fn completed(&mut self, id: SessionId, now: Now) -> Vec<Decision> {
         let mut out = Vec::new();
-        let newest_greeted = self.all.iter().rev().find(|other| other.is_greeted()).map(|other| other.id);
         let Some(session) = self.find(id) else { return out };
         if session.stage != Stage::Handshake {
             return out;
         }
         session.enter(Stage::Complete, now);
-        if newest_greeted.is_some_and(|newest| newest > id) {
-            self.close_where(&mut out, Ending::Rekeyed, |other| other.id == id);
-            return out;
-        }
-        // Whoever begins another has given up the one that was not greeted yet, and a crossing that waited has lost.
-        self.close_where(&mut out, Ending::GivenUp, |other| other.id < id && !other.is_greeted());
+        // What neither carries frames nor is the newest would only pile up; a crossing that waited has lost.
+        let in_use = self.in_use;
+        let idle =
+            |other: &Tracked| other.stage == Stage::Complete && other.id < id && in_use != Some(other.id);
+        self.close_where(&mut out, Ending::Rekeyed, idle);
         self.close_where(&mut out, Ending::Crossed, |other| other.stage == Stage::Waiting);
         if self.in_use.is_some() {
             out.push(Decision::Greet(id));

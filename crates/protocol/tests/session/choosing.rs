@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use demarche_protocol::{
-    limits::{HANDSHAKE_TIME, REHANDSHAKE_EVERY, SESSION_LIFE},
+    limits::{HANDSHAKE_TIME, REHANDSHAKE_EVERY, REOPEN_AT_MOST, REOPEN_PATIENCE, SESSION_LIFE},
     session::{Decision, Ending, Sessions},
     time::{Now, Timestamp},
 };
@@ -67,7 +67,8 @@ fn m6_a_restarted_peer_is_taken_at_once_though_its_old_session_looks_alive() {
         let switched = line.history.iter().find(|(moment, who, _)| *moment > before && *who == 1 - side);
         let (moment, _, to) = switched.expect("a switch");
         assert!(*to != old && to.is_some(), "it went down in between");
-        assert!(*moment - before < Duration::from_secs(2), "it took {:?}", *moment - before);
+        let took = moment.saturating_sub(before);
+        assert!(took < Duration::from_secs(2), "it took {took:?}");
         assert!(line.endings.contains(&(1 - side, old.expect("one"), Ending::Rekeyed)));
     }
 }
@@ -101,7 +102,7 @@ fn a_worn_session_is_renewed_at_once_by_its_opener_alone() {
 fn without_a_successor_a_session_ends_after_its_life() {
     let mut line = settled(1);
     line.weather.swallows = Some(0);
-    line.run(SESSION_LIFE - MINUTE - Duration::from_secs(5));
+    line.run(SESSION_LIFE.saturating_sub(MINUTE + Duration::from_secs(5)));
     assert_eq!(line.used, [Some(0); 2], "it carries on while its renewal fails");
     line.run(2 * MINUTE);
     assert!(line.endings.iter().any(|(_, stream, ending)| (*stream, *ending) == (0, Ending::Expired)));
@@ -145,6 +146,35 @@ fn the_last_word_of_a_dead_session_does_not_displace_its_successor() {
 }
 
 #[test]
+fn a_peer_that_completes_and_never_greets_cannot_pile_up_sessions() {
+    let mut us = Sessions::new(&id("washington"), &id("tehran"), now(0));
+    let mut held = 0_i32;
+    for _ in 0..100 {
+        let (id, decisions) = us.incoming(now(0));
+        let decisions = [decisions, us.completed(id, now(0))].concat();
+        held += 1;
+        held -= i32::try_from(decisions.iter().filter(|d| matches!(d, Decision::Close(..))).count()).unwrap();
+        assert!(held <= 2, "{held} sessions");
+    }
+}
+
+#[test]
+fn a_session_that_is_not_greeted_yields_to_the_one_that_is() {
+    let mut us = Sessions::new(&id("tehran"), &id("washington"), now(0));
+    let Some(Decision::Open(ours)) = us.tick(now(0)).pop() else { panic!("it opens at once") };
+    us.completed(ours, now(1));
+    let (theirs, decisions) = us.incoming(now(2));
+    assert_eq!(decisions, [Decision::Answer(theirs)]);
+    assert_eq!(us.in_use(), Some(ours), "it is not known yet who calls");
+    let decisions = us.completed(theirs, now(3));
+    assert_eq!(decisions, [Decision::Greet(theirs)]);
+    let decisions = us.greeted(theirs, now(4));
+    assert_eq!(decisions, [Decision::Use(theirs), Decision::Close(ours, Ending::Rekeyed)]);
+    assert_eq!(us.greeted(ours, now(5)), []);
+    assert_eq!(us.in_use(), Some(theirs));
+}
+
+#[test]
 fn a_peer_that_accepts_and_closes_again_and_again_is_not_hammered() {
     let mut us = Sessions::new(&id("tehran"), &id("washington"), now(0));
     let mut opened = 0;
@@ -180,6 +210,8 @@ fn now(second: u64) -> Now {
 enum Mishap {
     /// One of the latest streams is cut; the sides notice after so many milliseconds.
     Cut { back: usize, notice: [u64; 2] },
+    /// A side loses its end of one of the latest streams; the other notices after so many milliseconds.
+    Reset { back: usize, side: usize, late: u64 },
     /// A side restarts; the other notices after so many milliseconds.
     Restart { side: usize, notice: u64 },
     /// Messages take up to so many milliseconds from here on.
@@ -197,6 +229,8 @@ fn mishap() -> impl Strategy<Value = Mishap> {
     prop_oneof![
         4 => (0..4_usize, notice(), notice())
             .prop_map(|(back, one, other)| Mishap::Cut { back, notice: [one, other] }),
+        3 => (0..3_usize, 0..2_usize, notice())
+            .prop_map(|(back, side, late)| Mishap::Reset { back, side, late }),
         2 => (0..2_usize, notice()).prop_map(|(side, notice)| Mishap::Restart { side, notice }),
         2 => (1..15_000_u64).prop_map(|most| Mishap::Slow { most }),
         1 => (0..2_usize).prop_map(|side| Mishap::Swallow { side }),
@@ -211,6 +245,9 @@ fn suffer(line: &mut Line, mishap: &Mishap) {
             let stream = line.streams().saturating_sub(1 + back);
             line.cut(stream, notice.map(Duration::from_millis));
         }
+        Mishap::Reset { back, side, late } => {
+            line.reset(line.streams().saturating_sub(1 + back), side, Duration::from_millis(late));
+        }
         Mishap::Restart { side, notice } => line.restart(side, Duration::from_millis(notice)),
         Mishap::Slow { most } => line.weather = Weather { least: 0, most, swallows: None },
         Mishap::Swallow { side } => line.weather.swallows = Some(side),
@@ -220,7 +257,7 @@ fn suffer(line: &mut Line, mishap: &Mishap) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
 
     #[test]
     fn m6_both_sides_settle_on_one_session_once_nothing_more_is_lost(
@@ -233,14 +270,45 @@ proptest! {
             line.run(Duration::from_millis(*pause));
         }
         line.weather = CALM;
-        // All that was cut is noticed, every handshake has had its time, and the longest pause before the next is over.
-        line.run(2 * MINUTE);
+        line.run(line.quiet_at().saturating_sub(line.now));
+        let changes = line.history.len();
+        // A handshake that nobody answers has its time, then comes the longest pause, then a handshake that succeeds.
+        line.run(HANDSHAKE_TIME + REOPEN_AT_MOST + REOPEN_PATIENCE + Duration::from_secs(3));
         line.assert_settled();
+        prop_assert!(line.history.len() - changes <= 6, "{:?}", &line.history[changes..]);
         // And there it stays.
         let (used, changes) = (line.used, line.history.len());
         line.run(5 * MINUTE);
         line.assert_settled();
         prop_assert_eq!(line.used, used);
         prop_assert_eq!(line.history.len(), changes);
+    }
+
+    #[test]
+    fn m6_while_nothing_is_lost_no_side_is_ever_without_a_session(
+        seed: u64,
+        turns in prop::collection::vec(
+            (prop_oneof![
+                (1..2_400_u64).prop_map(|most| Mishap::Slow { most }),
+                (0..2_usize).prop_map(|side| Mishap::Wear { side }),
+            ], prop_oneof![0..3_000_u64, 0..5_000_000_u64]),
+            0..25,
+        ),
+    ) {
+        let mut line = settled(seed);
+        let begin = line.history.len();
+        for (turn, pause) in &turns {
+            suffer(&mut line, turn);
+            line.run(Duration::from_millis(*pause));
+        }
+        line.weather = CALM;
+        line.run(MINUTE);
+        if line.open().len() > 1 || line.used[0] != line.used[1] {
+            // An hourly renewal is under way at this very moment.
+            line.run(MINUTE);
+        }
+        line.assert_settled();
+        prop_assert!(line.history[begin..].iter().all(|(.., stream)| stream.is_some()), "{:?}", line.history);
+        prop_assert!(line.endings.iter().all(|(.., ending)| *ending == Ending::Rekeyed), "{:?}", line.endings);
     }
 }

@@ -113,6 +113,28 @@ impl Line {
         }
     }
 
+    /// The side loses its end of a stream. What is under way still arrives at the other, and so does the end, after so long.
+    pub(crate) fn reset(&mut self, index: usize, side: Side, late: Duration) {
+        if index < self.streams.len() && self.streams[index].open[side] {
+            let arrival = self.now + late;
+            let queue = &mut self.streams[index].under_way[1 - side];
+            let arrival = queue.back().map_or(arrival, |(moment, _)| arrival.max(*moment));
+            queue.push_back((arrival, Message::End));
+            self.end(side, index);
+        }
+    }
+
+    /// When the last of what has been sent has arrived and the last cut is noticed.
+    pub(crate) fn quiet_at(&self) -> Duration {
+        let notices = self.streams.iter().filter_map(|stream| stream.cut).flatten();
+        // Whoever lost its memory has nothing to notice on what it does not have.
+        let notices = notices.filter(|moment| *moment < self.now + Duration::from_secs(600));
+        let arrivals = self.streams.iter().filter(|stream| stream.cut.is_none());
+        let arrivals =
+            arrivals.flat_map(|stream| stream.under_way.iter().flatten().map(|(moment, _)| *moment));
+        notices.chain(arrivals).max().unwrap_or(self.now).max(self.now)
+    }
+
     /// The side loses all memory; the other notices after so long.
     pub(crate) fn restart(&mut self, side: Side, notice: Duration) {
         for index in 0..self.streams.len() {

@@ -8,3 +8,4 @@ mod impostors;
 mod lifetime;
 mod line;
 mod support;
+mod vectors;
