@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let done = if arguments.check_config {
         check_config(&options).map(|_| println!("the configuration is good"))
     } else {
-        run(options)
+        run(&options)
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

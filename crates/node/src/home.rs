@@ -144,11 +144,11 @@ pub(crate) fn signed_file(path: &std::path::Path) -> Result<SignedDocument, Stri
     SignedFile::from_json(&text).and_then(|file| file.document()).map_err(|error| error.to_string())
 }
 
-/// What `install` left for a channel: path and document, or why it is none.
-pub(crate) fn incoming(
-    data: &DataDir,
-    name: &str,
-) -> Result<Vec<(PathBuf, Result<SignedDocument, String>)>, HomeError> {
+/// A file that `install` left: where, and the document in it, or why it is none.
+pub(crate) type Left = (PathBuf, Result<SignedDocument, String>);
+
+/// What `install` left for a channel, in the order in which it is to be taken in.
+pub(crate) fn incoming(data: &DataDir, name: &str) -> Result<Vec<Left>, HomeError> {
     let directory = data.channel(name).incoming();
     let entries = match fs::read_dir(&directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -105,7 +105,7 @@ pub fn check_config(options: &Options) -> Result<Config, NodeError> {
 }
 
 /// Runs a node until it is told to stop.
-pub fn run(options: Options) -> Result<(), NodeError> {
+pub fn run(options: &Options) -> Result<(), NodeError> {
     if std::env::var_os("SSLKEYLOGFILE").is_some() {
         return Err(NodeError::KeyLog);
     }

@@ -12,7 +12,7 @@ use demarche_control::{
 };
 use demarche_protocol::{
     document::{DocumentType, SignedDocument},
-    identity::keys::PublicKey,
+    identity::{Verified, keys::PublicKey},
     limits,
 };
 use tokio::time::{Instant, sleep};
@@ -152,7 +152,7 @@ pub(super) async fn open(
         let authority = machine.transcript().authority(machine.me());
         let officer = authority.and_then(|authority| {
             let active = authority.revoked_by(&key).is_none() && !authority.is_suspended(&key);
-            authority.officer(&key).filter(|_| active).map(|officer| officer.id())
+            authority.officer(&key).filter(|_| active).map(Verified::id)
         });
         Some((node.head.hash, own, officer))
     });

@@ -141,7 +141,7 @@ impl Links {
             }
             TransportEvent::PeerReserved { node } => state.direct(*node, now).reserved = true,
             TransportEvent::PeerDisconnected { node, reason } => {
-                state.direct(*node, now).goes_down(now, reason)
+                state.direct(*node, now).goes_down(now, reason);
             }
             _ => {}
         }

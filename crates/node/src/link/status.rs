@@ -12,7 +12,10 @@ use crate::{
     home::{Channel, Identity},
     line::Line,
     logging::escaped,
-    runtime::channel::{AskError, PeerState},
+    runtime::{
+        channel::{AskError, PeerState},
+        rosters::MediatorRosters,
+    },
     transport::NodeId,
 };
 
@@ -53,9 +56,8 @@ pub(crate) async fn status(
         });
     }
     let (level, verdict) = match line {
-        None if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
+        _ if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
         None => (Verdict::Down, "no card of this node is installed, or its keys are not here".to_owned()),
-        Some(_) if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
         Some(_) => verdict(identity, channels, &all),
     };
     Status {
@@ -206,17 +208,17 @@ fn direct_path(link: &Link) -> Path {
 
 /// A mediator's parties: who is connected.
 fn mediated(line: &Line, channel: &Channel) -> Vec<Peer> {
-    let rosters = line.rosters.as_ref().map(|rosters| rosters.current()).unwrap_or_default();
+    let rosters = line.rosters.as_ref().map(MediatorRosters::current).unwrap_or_default();
     let roster = rosters.into_iter().find(|(id, _)| *id == channel.id()).map(|(_, roster)| roster);
     let parties = channel.charter.parties.iter().map(|party| {
         let card = roster.as_ref().and_then(|roster| roster.current(&party.id));
-        let link = card.and_then(|card| line.links.direct(node_of(card)));
-        let up = link.as_ref().is_some_and(|link| link.up);
-        let cause = match (&card, &link) {
+        let way = card.and_then(|card| line.links.direct(node_of(card)));
+        let up = way.as_ref().is_some_and(|way| way.up);
+        let cause = match (&card, &way) {
             (None, _) => Some("no current card of it is installed".to_owned()),
             (_, None) => Some("not connected since this node started".to_owned()),
-            (_, Some(link)) if !link.up => {
-                Some(link.cause.as_deref().map_or_else(|| "not connected".to_owned(), escaped))
+            (_, Some(way)) if !way.up => {
+                Some(way.cause.as_deref().map_or_else(|| "not connected".to_owned(), escaped))
             }
             _ => None,
         };
@@ -224,9 +226,9 @@ fn mediated(line: &Line, channel: &Channel) -> Vec<Peer> {
             party: party.id.clone(),
             state: if up { LinkState::Up } else { LinkState::Down },
             cause,
-            since: link.as_ref().map(|link| link.since),
-            last_heard: link.as_ref().and_then(|link| link.last_heard),
-            paths: link.iter().map(direct_path).collect(),
+            since: way.as_ref().map(|way| way.since),
+            last_heard: way.as_ref().and_then(|way| way.last_heard),
+            paths: way.iter().map(direct_path).collect(),
             to_deliver: 0,
         }
     });

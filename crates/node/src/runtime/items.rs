@@ -9,7 +9,7 @@ use crate::defaults::ITEMS;
 /// The newest entries, up to [`ITEMS`] bytes of them.
 #[derive(Default)]
 pub(super) struct Items {
-    items: HashMap<EntryHash, Item>,
+    held: HashMap<EntryHash, Item>,
     order: VecDeque<EntryHash>,
     bytes: usize,
 }
@@ -17,21 +17,21 @@ pub(super) struct Items {
 impl Items {
     pub(super) fn insert(&mut self, item: &Item) {
         let hash = item.entry.hash();
-        if self.items.insert(hash, item.clone()).is_some() {
+        if self.held.insert(hash, item.clone()).is_some() {
             return;
         }
         self.order.push_back(hash);
         self.bytes += size(item);
         while self.bytes > ITEMS {
             let Some(oldest) = self.order.pop_front() else { return };
-            if let Some(item) = self.items.remove(&oldest) {
+            if let Some(item) = self.held.remove(&oldest) {
                 self.bytes -= size(&item);
             }
         }
     }
 
     pub(super) fn get(&self, hash: &EntryHash) -> Option<&Item> {
-        self.items.get(hash)
+        self.held.get(hash)
     }
 }
 

@@ -165,24 +165,22 @@ impl Running {
         match incoming.kind {
             StreamKind::Live => {
                 let Some(via) = incoming.via else { return };
-                match Arc::clone(&self.unnamed).try_acquire_owned() {
-                    Ok(place) => {
-                        tokio::spawn(take_live(incoming, via, self.board.channels.clone(), place));
-                    }
-                    Err(_) => tracing::warn!(node = ?incoming.peer, "a stream was refused: too many at once"),
+                if let Ok(place) = Arc::clone(&self.unnamed).try_acquire_owned() {
+                    tokio::spawn(take_live(incoming, via, self.board.channels.clone(), place));
+                } else {
+                    tracing::warn!(node = ?incoming.peer, "a stream was refused: too many at once");
                 }
             }
-            StreamKind::Roster => match Arc::clone(&self.exchanges).try_acquire_owned() {
-                Ok(place) => {
+            StreamKind::Roster => {
+                if let Ok(place) = Arc::clone(&self.exchanges).try_acquire_owned() {
                     tokio::spawn(answer_roster(incoming, Arc::clone(&self.board.rosters), place));
+                } else {
+                    tracing::warn!(node = ?incoming.peer, "a roster stream was refused: too many at once");
                 }
-                Err(_) => {
-                    tracing::warn!(node = ?incoming.peer, "a roster stream was refused: too many at once")
-                }
-            },
+            }
             // Custody is not offered yet; dropping the stream says so.
             StreamKind::Custody => {
-                tracing::info!(node = ?incoming.peer, "a custody stream was refused: none is offered")
+                tracing::info!(node = ?incoming.peer, "a custody stream was refused: none is offered");
             }
         }
     }
@@ -295,14 +293,14 @@ async fn take_live(
     let mut framed = Framed::new(incoming.stream);
     let preamble = timeout(HANDSHAKE_TIME, poll_fn(|cx| framed.poll_preamble(cx))).await;
     match preamble {
-        Ok(Ok(preamble)) => match channels.get(&preamble.channel) {
-            Some(channel) => channel.incoming(handshake::Incoming { framed, node, via }).await,
-            None => tracing::warn!(
-                ?node,
-                channel = preamble.channel.short(),
-                "a stream for a channel that is not here"
-            ),
-        },
+        Ok(Ok(preamble)) => {
+            if let Some(channel) = channels.get(&preamble.channel) {
+                channel.incoming(handshake::Incoming { framed, node, via }).await;
+            } else {
+                let channel = preamble.channel.short();
+                tracing::warn!(?node, channel, "a stream for a channel that is not here");
+            }
+        }
         Ok(Err(why)) => tracing::info!(?node, %why, "a stream was refused"),
         Err(_) => tracing::info!(?node, "a stream said nothing"),
     }

@@ -60,8 +60,8 @@ impl Ballast {
 
     fn write(&self) -> io::Result<()> {
         let mut file = fs::File::create(self.path())?;
-        let zeros = [0; 64 << 10];
-        for _ in 0..BALLAST / (64 << 10) {
+        let zeros = [0; 8 << 10];
+        for _ in 0..BALLAST / (8 << 10) {
             file.write_all(&zeros)?;
         }
         file.sync_all()

@@ -144,9 +144,9 @@ impl SledStore {
         })
     }
 
-    fn apply(&self, writer: &mut Writer, writes: Writes) -> Result<(), String> {
+    fn apply(&self, writer: &mut Writer, batch: Writes) -> Result<(), String> {
         let applied = catch_unwind(AssertUnwindSafe(|| {
-            self.db.apply_batch(writes)?;
+            self.db.apply_batch(batch)?;
             self.db.flush()
         }));
         match applied {
@@ -168,13 +168,13 @@ impl Store for SledStore {
         if let Some(why) = &writer.stopped {
             return Err(CommitError::Unknown(why.clone()));
         }
-        let mut writes = Writes::default();
+        let mut batch = Writes::default();
         let mut next = writer.next;
         let mut bytes = 0_u64;
         let mut places = Vec::with_capacity(group.len());
         for commit in group {
             for record in &commit.batch.records {
-                bytes += write_record(&mut writes, next, commit.channel, record);
+                bytes += write_record(&mut batch, next, commit.channel, record);
                 next = next.next();
             }
             places.push(JournalIndex(next.0 - 1));
@@ -192,7 +192,7 @@ impl Store for SledStore {
             return Err(CommitError::NoSpace { free, needed });
         }
         writer.ballast.restore(free);
-        if let Err(why) = self.apply(&mut writer, writes) {
+        if let Err(why) = self.apply(&mut writer, batch) {
             return Err(stop(&mut writer, why));
         }
         writer.next = next;
@@ -243,6 +243,7 @@ fn stop(writer: &mut Writer, why: String) -> CommitError {
     CommitError::Unknown(why)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn backend(error: sled::Error) -> StoreError {
     StoreError::Backend(error.to_string())
 }

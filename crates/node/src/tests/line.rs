@@ -25,7 +25,7 @@ async fn a_notice_is_delivered_opened_and_acknowledged() {
     assert_eq!(header.title.as_deref(), Some("A ship was boarded"));
     assert_eq!(header.officer, format!("Officer 1 of {washington}"));
 
-    let shown = t.client.open(NAME, &header.serial.to_string(), &stage.officer(&tehran)).await.unwrap();
+    let shown = t.client.open(NAME, &header.serial.to_string(), &officer_of(&tehran)).await.unwrap();
     assert_eq!(shown.body.as_deref(), Some("What happened."));
     let opened = w.until_kind(EventKind::Opened, &document).await;
     assert_eq!(opened.evidence.unwrap().officer, Some(format!("Officer 1 of {tehran}")));
@@ -65,7 +65,7 @@ async fn what_was_recorded_without_a_line_is_delivered_after_a_restart() {
     let first = w.send(&first).await;
     w.until_kind(EventKind::Delivered, &first.document.to_string()).await;
 
-    stage.network.cut(stage.node(&washington, 1), stage.node(&stage.scene.mediator, 1));
+    stage.network.cut(node_of(&washington, 1), node_of(&stage.scene.mediator, 1));
     let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("second"));
     let sent = w.send(&notice).await;
     assert_eq!(sent.state, State::Recorded);
@@ -81,7 +81,7 @@ async fn what_was_recorded_without_a_line_is_delivered_after_a_restart() {
         (sent.serial, State::Recorded),
         "posting again is harmless"
     );
-    stage.network.mend(stage.node(&washington, 1), stage.node(&stage.scene.mediator, 1));
+    stage.network.mend(node_of(&washington, 1), node_of(&stage.scene.mediator, 1));
     let delivered = w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
     assert!(delivered.id.unwrap() > last, "the index goes on across the restart");
     assert_eq!(delivered.peer, Some(tehran));

@@ -174,10 +174,6 @@ impl Stage {
         Arc::new(InMemory(self.network.clone()))
     }
 
-    fn node(&self, member: &MemberId, serial: u64) -> NodeId {
-        NodeId::from_bytes(*NodeKeys::of(member.as_str(), serial).node.public().as_bytes())
-    }
-
     fn run(&self, member: &MemberId, node: Node) -> Running {
         let client = Client::new(self.data(member).socket());
         let stop = CancellationToken::new();
@@ -194,10 +190,14 @@ impl Stage {
         let dispatch = self.scene.dispatch(party, precedence, content);
         SignedFile::of(&fixtures::signed(&dispatch, &fixtures::officer_key(party, 1))).unwrap()
     }
+}
 
-    fn officer(&self, party: &MemberId) -> OpenRequest {
-        OpenRequest { officer_key: fixtures::officer_key(party, 1).public().to_openssh() }
-    }
+fn node_of(member: &MemberId, serial: u64) -> NodeId {
+    NodeId::from_bytes(*NodeKeys::of(member.as_str(), serial).node.public().as_bytes())
+}
+
+fn officer_of(party: &MemberId) -> OpenRequest {
+    OpenRequest { officer_key: fixtures::officer_key(party, 1).public().to_openssh() }
 }
 
 fn write_json(path: &std::path::Path, document: &SignedDocument) {
@@ -229,7 +229,7 @@ impl Running {
         };
         match timeout(PATIENCE, search).await {
             Ok(event) => event,
-            Err(_) => panic!("it did not happen; what did: {seen:?}"),
+            Err(late) => panic!("it did not happen ({late}); what did: {seen:?}"),
         }
     }
 

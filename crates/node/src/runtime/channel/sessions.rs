@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use demarche_protocol::{
     channel::{CloseReason, Frame, Input},
     hash::DocumentId,
-    identity::{member::MemberId, roster::Roster},
+    identity::{Verified, member::MemberId, roster::Roster},
     session::{Decision, Ending, SessionId, Sessions},
     time::Timestamp,
 };
@@ -206,7 +206,7 @@ impl Task {
                 });
             }
             None => {
-                tracing::warn!(node = ?incoming.node, "a stream was refused: too many from nodes without a known card")
+                tracing::warn!(node = ?incoming.node, "a stream was refused: too many from nodes without a known card");
             }
         }
     }
@@ -235,8 +235,8 @@ impl Task {
             return;
         }
         let decisions = match admitted {
-            Ok(live) => {
-                line.stages.insert(id, Stage::Live(Box::new(live)));
+            Ok(session) => {
+                line.stages.insert(id, Stage::Live(Box::new(session)));
                 line.sessions.completed(id, now)
             }
             Err(why) => {
@@ -252,10 +252,10 @@ impl Task {
         let member = shaken.established.peer.member.clone();
         match self.admit(shaken) {
             Err(why) => tracing::warn!(peer = member.as_str(), why, "not admitted"),
-            Ok(live) => {
+            Ok(session) => {
                 let Some(line) = self.lines.get_mut(&member) else { return };
                 let (id, decisions) = line.sessions.adopted(now);
-                line.stages.insert(id, Stage::Live(Box::new(live)));
+                line.stages.insert(id, Stage::Live(Box::new(session)));
                 self.decide(&member, decisions);
             }
         }
@@ -279,9 +279,9 @@ impl Task {
     fn use_session(&mut self, peer: &MemberId, id: SessionId) {
         let now = self.clock.now();
         let Some(line) = self.lines.get_mut(peer) else { return };
-        let Some(live) = line.live(id) else { return };
-        live.tell_room = true;
-        let via = live.via;
+        let Some(session) = line.live(id) else { return };
+        session.tell_room = true;
+        let via = session.via;
         let was_up = std::mem::replace(&mut line.state.up, true);
         line.state.via = Some(via);
         line.state.cause = None;
@@ -307,8 +307,8 @@ impl Task {
     fn end_session(&mut self, peer: &MemberId, id: SessionId, ending: Ending) {
         let Some(line) = self.lines.get_mut(peer) else { return };
         match (line.stages.remove(&id), ending) {
-            (Some(Stage::Live(live)), Ending::Rekeyed | Ending::Expired) => {
-                tokio::spawn(live.farewell(CloseReason::Rekeyed));
+            (Some(Stage::Live(session)), Ending::Rekeyed | Ending::Expired) => {
+                tokio::spawn(session.farewell(CloseReason::Rekeyed));
             }
             (_, Ending::TimedOut) => self.note_cause(peer, "it did not answer in time"),
             _ => {}
@@ -339,15 +339,15 @@ impl Task {
         let peers: Vec<(MemberId, Option<DocumentId>)> = self
             .lines
             .keys()
-            .map(|peer| (peer.clone(), self.machine.roster().current(peer).map(|card| card.id())))
+            .map(|peer| (peer.clone(), self.machine.roster().current(peer).map(Verified::id)))
             .collect();
         for (peer, current) in peers {
             let Some(line) = self.lines.get_mut(&peer) else { continue };
             let mut decisions = Vec::new();
             for id in line.live_ids() {
-                if line.live(id).is_some_and(|live| Some(live.card) != current) {
-                    if let Some(Stage::Live(live)) = line.stages.remove(&id) {
-                        tokio::spawn(live.farewell(CloseReason::NotAdmitted));
+                if line.live(id).is_some_and(|session| Some(session.card) != current) {
+                    if let Some(Stage::Live(session)) = line.stages.remove(&id) {
+                        tokio::spawn(session.farewell(CloseReason::NotAdmitted));
                     }
                     line.state.cause = Some("its card is replaced or revoked".to_owned());
                     decisions.extend(line.sessions.closed(id, now));

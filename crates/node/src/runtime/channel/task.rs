@@ -411,15 +411,17 @@ impl Task {
             let Some(line) = self.lines.get_mut(&peer) else { continue };
             let in_use = line.sessions.in_use();
             for id in line.live_ids() {
-                let Some(live) = self.lines.get_mut(&peer).and_then(|line| line.live(id)) else { continue };
-                if let Poll::Ready(Err(why)) = live.poll_write(cx) {
+                let Some(session) = self.lines.get_mut(&peer).and_then(|line| line.live(id)) else {
+                    continue;
+                };
+                if let Poll::Ready(Err(why)) = session.poll_write(cx) {
                     self.lose(&peer, id, &why.to_string());
                     busy = true;
                     continue;
                 }
-                let bytes = live.room();
-                if live.tell_room && bytes > 0 && in_use == Some(id) {
-                    live.tell_room = false;
+                let bytes = session.room();
+                if session.tell_room && bytes > 0 && in_use == Some(id) {
+                    session.tell_room = false;
                     busy = true;
                     self.input(Input::Sendable { peer: peer.clone(), bytes });
                 }
