@@ -13,7 +13,7 @@ pub const VERSION: u8 = 1;
 /// Bytes of an encoded [`Preamble`].
 pub const PREAMBLE_LENGTH: usize = 33;
 /// Bytes of the length before each message.
-const PREFIX: usize = 2;
+pub(super) const PREFIX: usize = 2;
 /// What a [`Deframer`] holds at most: one whole message, or the start of a stream.
 const BUFFER: usize = PREFIX + limits::NOISE_MESSAGE;
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{choose::OpenedBy, stream::framed};
+use super::{choose::OpenedBy, stream::PREFIX};
 use crate::{limits, time::Now};
 
 /// Bytes of the authenticator at the end of each message.
@@ -59,13 +59,16 @@ impl Session {
             return Err(SessionError::TooLong(frame.len()));
         }
         let state = self.state.as_mut().ok_or(SessionError::Dead)?;
-        let mut message = vec![0; frame.len() + TAG];
-        let sealed = state.write_message(frame, &mut message).ok().and_then(|_| framed(&message));
+        let mut bytes = vec![0; PREFIX + frame.len() + TAG];
+        let sealed = bytes.split_first_chunk_mut::<PREFIX>().and_then(|(length, message)| {
+            *length = u16::try_from(message.len()).ok()?.to_be_bytes();
+            state.write_message(frame, message).ok()
+        });
         // Only an exhausted counter leads here, and no session lives to see 2^64 frames.
-        let Some(bytes) = sealed else {
+        if sealed.is_none() {
             self.end();
             return Err(SessionError::Dead);
-        };
+        }
         self.sealed = self.sealed.saturating_add(1);
         Ok(bytes)
     }

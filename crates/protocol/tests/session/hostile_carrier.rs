@@ -4,6 +4,8 @@ use demarche_protocol::session::{
     Deframer, HandshakeError, MessageNumber, PREAMBLE_LENGTH, SessionError, StreamError,
 };
 
+use proptest::prelude::*;
+
 use crate::support::{Node, handshake, seal, sessions};
 
 #[test]
@@ -227,5 +229,57 @@ fn for_each_flip(message: &[u8], mut with: impl FnMut(&[u8])) {
             with(&flipped);
             flipped[at] ^= 1 << bit;
         }
+    }
+}
+
+proptest! {
+    /// M25: whatever the bytes, an error; never a panic, never an effect.
+    #[test]
+    fn m25_no_bytes_make_a_handshake_or_session(
+        short in prop::collection::vec(any::<u8>(), 0..1300),
+        tail in prop::collection::vec(any::<u8>(), 0..6000),
+    ) {
+        let (mut washington, mut tehran) = (Node::new("washington"), Node::new("tehran"));
+        let before = washington.roster.digest();
+        let (opener, one) = washington.open(1);
+        let (answered, two) = tehran.answer(2, &one).unwrap();
+        prop_assert!(washington.answer(3, &short).is_err());
+        // Genuine as far as the static key, then anything.
+        let forged = [&two[..1184], &tail].concat();
+        prop_assert!(washington.conclude(opener, &forged).is_err());
+        let (opener, _) = washington.open(1);
+        prop_assert!(washington.conclude(opener, &tail).is_err());
+        prop_assert!(tehran.accept(answered, &tail).is_err());
+        let (mut ours, _) = sessions(1);
+        prop_assert!(ours.open(&tail).is_err());
+        prop_assert_eq!(washington.roster.digest(), before);
+        prop_assert_eq!(tehran.roster.digest(), before);
+    }
+
+    /// However the carrier cuts a stream into pieces, the messages are the same.
+    #[test]
+    fn m7_pieces_of_any_size_make_the_same_messages(
+        lengths in prop::collection::vec(1..3000_usize, 0..20),
+        pieces in prop::collection::vec(1..5000_usize, 1..20),
+    ) {
+        let messages: Vec<Vec<u8>> = lengths.iter().map(|length| vec![0x5a; *length]).collect();
+        let prefixed = |message: &Vec<u8>| {
+            let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+            [length.as_slice(), message].concat()
+        };
+        let stream: Vec<u8> = messages.iter().flat_map(prefixed).collect();
+        let mut deframer = Deframer::new();
+        let mut found = Vec::new();
+        let (mut rest, mut sizes) = (stream.as_slice(), pieces.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+            prop_assert!(deframer.push(piece).is_empty());
+            rest = after;
+            while let Some(message) = deframer.message(3000).unwrap() {
+                found.push(message);
+            }
+        }
+        prop_assert_eq!(found, messages);
+        prop_assert!(deframer.is_empty());
     }
 }
