@@ -68,7 +68,7 @@ pub enum Problem {
     #[error("a document of type `{0}` is not known here")]
     UnknownType(String),
     /// A document of another type than was asked for.
-    #[error("a {found}, where a {wanted} is needed")]
+    #[error("a document of type {found}, where one of type {wanted} is needed")]
     WrongType {
         /// What it is.
         found: DocumentType,

@@ -70,7 +70,10 @@ fn step(place: Place, token: &Token, raw: &str) -> Result<Place, (usize, Problem
         },
         (Place::Header(0), TokenKind::Dot) => Ok(Place::Header(1)),
         (Place::Header(_), TokenKind::Dot) => refuse("tables lie at most two deep, [NAME.NAME]"),
-        (Place::Header(_), TokenKind::RightSquareBracket | TokenKind::LeftSquareBracket)
+        (
+            Place::Header(_),
+            TokenKind::Atom | TokenKind::RightSquareBracket | TokenKind::LeftSquareBracket,
+        )
         | (Place::Value(_), _) => Ok(place),
         _ => Ok(Place::Rest),
     }

@@ -1,0 +1,11 @@
+//! Codec, documents, identity, charter and dispatch, held to docs/protocol.md §1 to §5.
+
+mod codec;
+mod credentials;
+mod keys;
+mod refusals;
+mod renderings;
+mod roster;
+mod ssh;
+mod support;
+mod vectors;
