@@ -3,36 +3,42 @@
 //!
 //! A reader takes at its own pace: the journal waits for it, and of the transient events it then misses some.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Query, State},
     http::HeaderMap,
     response::sse::{Event as Sse, KeepAlive, Sse as SseResponse},
 };
-use demarche_control::types::{Event, EventKind};
+use demarche_control::types::{Event, EventKind, Evidence};
 use demarche_protocol::{
     channel::Record,
     document::DocumentType,
     hash::{ChannelId, EntryHash},
     identity::member::MemberId,
-    transcript::{Effect, ReceiptKind},
+    transcript::{Effect, Receipt, ReceiptKind},
 };
 use futures::{Stream, stream};
 use serde::Deserialize;
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{broadcast, watch},
+    time::sleep,
+};
 
 use super::{reads::header, server::Api};
 use crate::{
     defaults::JOURNAL_PAGE,
     runtime::{
-        channel::Handle,
+        channel::Look,
         clock::wall,
         news::plain,
         view::{Draft, View},
     },
     store::{JournalIndex, Journaled},
 };
+
+/// How long until a line that is being set up anew is asked again.
+const LINE_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct From {
@@ -83,6 +89,9 @@ impl Reader {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
+            if self.api.stop.is_cancelled() {
+                return None;
+            }
             if self.read_journal().await {
                 continue;
             }
@@ -108,103 +117,137 @@ impl Reader {
                 return false;
             }
         };
-        let Some(last) = page.last().map(|journaled| journaled.index) else { return false };
-        for journaled in page {
-            self.tell(journaled).await;
+        if page.is_empty() {
+            return false;
         }
-        self.after = last;
+        let mut page = page.into_iter().peekable();
+        while let Some(first) = page.next() {
+            let (channel, mut last) = (first.channel, first.index);
+            let mut run = vec![first];
+            while let Some(next) = page.next_if(|next| next.channel == channel) {
+                last = next.index;
+                run.push(next);
+            }
+            if !self.tell(channel, run).await {
+                sleep(LINE_AGAIN).await;
+                return true;
+            }
+            self.after = last;
+        }
         true
     }
 
-    async fn tell(&mut self, journaled: Journaled) {
+    /// Tells what some records of one channel say; the channel is asked once for all of them. False when it is being set
+    /// up anew and has to be asked again.
+    async fn tell(&mut self, channel: ChannelId, records: Vec<Journaled>) -> bool {
         let standing = self.api.standing();
-        let handle = standing.line.as_ref().and_then(|line| line.channel(journaled.channel).cloned());
-        let (index, channel) = (journaled.index, journaled.channel);
-        let event = match (journaled.record, handle) {
-            (Record::Roster(document), _) => Some(roster(channel, &format!("{document:?}"))),
-            (_, None) | (Record::Confirmed(_), _) => None,
-            (Record::Entry(item), Some(handle)) => {
-                if DocumentType::of(&item.text).is_some_and(|kind| kind != DocumentType::Dispatch) {
-                    let kind = DocumentType::of(&item.text).map_or("", DocumentType::name);
-                    Some(roster(channel, &format!("a document of type {kind} was entered")))
-                } else {
-                    self.of_entry(&handle, item.entry.hash()).await
+        let handle = standing.line.as_ref().and_then(|line| line.channel(channel).cloned());
+        let told: Vec<(Event, Option<Draft>)> = match &handle {
+            Some(handle) => {
+                let name = handle.name().to_owned();
+                let asked = handle.query(move |look| {
+                    records.into_iter().filter_map(|one| told(look, &name, one)).collect()
+                });
+                match asked.await {
+                    Ok(told) => told,
+                    Err(_) => return false,
                 }
             }
-            (Record::Receipt(receipt), Some(handle)) => match receipt.claims(channel) {
-                Ok(receipt) => self.of_receipt(&handle, receipt).await,
-                Err(_) => None,
-            },
-        };
-        if let Some(event) = event {
-            self.ready.push_back(Event { id: Some(index.0), ..event });
-        }
-    }
-
-    /// An entry: our own is recorded, another's has arrived; one that acknowledges says so of what it acknowledges.
-    async fn of_entry(&self, handle: &Handle, entry: EntryHash) -> Option<Event> {
-        let name = handle.name().to_owned();
-        let seen = handle.query(move |look| {
-            let machine = look.machine;
-            let view = View::new(look, &name);
-            let node = machine.transcript().get(&entry)?;
-            let own = node.head.party == *machine.me();
-            let about = view
-                .acknowledged_by(node)
-                .filter(|_| !own && node.effect == Effect::Accepted)
-                .and_then(|about| Some((view.draft(about)?, view.of_acknowledgement(node))));
-            Some((view.draft(node)?, own, about))
-        });
-        let (draft, own, about) = seen.await.ok().flatten()?;
-        let party = draft.header.from.clone();
-        if let Some((about, evidence)) = about {
-            let event = self.about(handle, EventKind::Acknowledged, about, Some(party))?;
-            return Some(Event { evidence: Some(evidence), ..event });
-        }
-        let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
-        self.about(handle, kind, draft, (!own).then_some(party))
-    }
-
-    async fn of_receipt(
-        &self,
-        handle: &Handle,
-        receipt: demarche_protocol::transcript::Receipt,
-    ) -> Option<Event> {
-        let name = handle.name().to_owned();
-        let seen = handle.query(move |look| {
-            let machine = look.machine;
-            // Our own receipt for what arrived was told as its arrival.
-            if receipt.by == *machine.me() && receipt.kind == ReceiptKind::Held {
-                return None;
+            None if !self.api.identity.mediates => return false,
+            // A mediator keeps rosters alone.
+            None => {
+                records.into_iter().filter_map(|one| of_roster(&one).map(|event| (event, None))).collect()
             }
-            let view = View::new(look, &name);
-            let draft = view.draft(machine.transcript().get(&receipt.of.hash)?)?;
-            let peer = (receipt.by != *machine.me()).then(|| receipt.by.clone());
-            Some((draft, peer, receipt.kind, view.of_receipt(&receipt.by, receipt.kind, receipt.at)))
-        });
-        let (draft, peer, kind, evidence) = seen.await.ok().flatten()?;
-        let kind = match kind {
-            ReceiptKind::Held => EventKind::Delivered,
-            ReceiptKind::Opened(_) => EventKind::Opened,
         };
-        Some(Event { evidence: Some(evidence), ..self.about(handle, kind, draft, peer)? })
-    }
-
-    fn about(&self, handle: &Handle, kind: EventKind, draft: Draft, peer: Option<MemberId>) -> Option<Event> {
-        let header = header(&self.api, draft).ok()?;
-        Some(Event {
-            id: None,
-            channel: handle.id(),
-            kind,
-            at: wall(),
-            header: Some(header),
-            evidence: None,
-            peer,
-            detail: None,
-        })
+        for (mut event, draft) in told {
+            if let Some(draft) = draft {
+                let Ok(header) = header(&self.api, draft) else { continue };
+                event.header = Some(header);
+            }
+            self.ready.push_back(event);
+        }
+        true
     }
 }
 
-fn roster(channel: ChannelId, detail: &str) -> Event {
-    plain(channel, EventKind::Roster, detail.to_owned())
+/// What a record tells, and the dispatch it is about.
+fn told(look: &Look<'_>, name: &str, journaled: Journaled) -> Option<(Event, Option<Draft>)> {
+    if let Some(event) = of_roster(&journaled) {
+        return Some((event, None));
+    }
+    let view = View::new(look, name);
+    let about = match &journaled.record {
+        Record::Entry(item) => of_entry(look, &view, item.entry.hash()),
+        Record::Receipt(receipt) => {
+            receipt.claims(journaled.channel).ok().and_then(|receipt| of_receipt(look, &view, &receipt))
+        }
+        Record::Roster(_) | Record::Confirmed(_) => None,
+    };
+    let About { kind, draft, evidence, peer } = about?;
+    let event = Event {
+        id: Some(journaled.index.0),
+        channel: journaled.channel,
+        kind,
+        at: wall(),
+        header: None,
+        evidence,
+        peer,
+        detail: None,
+    };
+    Some((event, Some(draft)))
+}
+
+/// A document that says who may speak.
+fn of_roster(journaled: &Journaled) -> Option<Event> {
+    let kind = match &journaled.record {
+        Record::Roster(document) => document.document_type(),
+        Record::Entry(item) => DocumentType::of(&item.text).filter(|kind| *kind != DocumentType::Dispatch),
+        Record::Receipt(_) | Record::Confirmed(_) => None,
+    }?;
+    let event =
+        plain(journaled.channel, EventKind::Roster, format!("a document of type {kind} was taken in"));
+    Some(Event { id: Some(journaled.index.0), ..event })
+}
+
+/// What happened to which dispatch.
+struct About {
+    kind: EventKind,
+    draft: Draft,
+    evidence: Option<Evidence>,
+    peer: Option<MemberId>,
+}
+
+/// An entry: our own is recorded, another's has arrived; one that acknowledges says so of what it acknowledges.
+fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash) -> Option<About> {
+    let machine = look.machine;
+    let node = machine.transcript().get(&entry)?;
+    let own = node.head.party == *machine.me();
+    let peer = (!own).then(|| node.head.party.clone());
+    let acknowledged = view.acknowledged_by(node).filter(|_| !own && node.effect == Effect::Accepted);
+    Some(match acknowledged {
+        Some(about) => About {
+            kind: EventKind::Acknowledged,
+            draft: view.draft(about)?,
+            evidence: Some(view.of_acknowledgement(node)),
+            peer,
+        },
+        None => {
+            let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
+            About { kind, draft: view.draft(node)?, evidence: None, peer }
+        }
+    })
+}
+
+fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<About> {
+    let machine = look.machine;
+    let own = receipt.by == *machine.me();
+    let kind = match receipt.kind {
+        // Our own receipt for what arrived was told as its arrival.
+        ReceiptKind::Held if own => return None,
+        ReceiptKind::Held => EventKind::Delivered,
+        ReceiptKind::Opened(_) => EventKind::Opened,
+    };
+    let draft = view.draft(machine.transcript().get(&receipt.of.hash)?)?;
+    let evidence = Some(view.of_receipt(&receipt.by, receipt.kind, receipt.at));
+    Some(About { kind, draft, evidence, peer: (!own).then(|| receipt.by.clone()) })
 }
