@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::Arc,
+    time::Duration,
 };
 
 use demarche_protocol::{
@@ -33,6 +34,9 @@ use crate::{
         StreamKind, Transport, TransportEvent,
     },
 };
+
+/// Refusals logged in a second: enough to see who and why, too few to fill a disk.
+const REFUSALS_LOGGED: u32 = 10;
 
 /// What the switchboard serves.
 pub(crate) struct Switchboard {
@@ -83,6 +87,31 @@ struct Running {
     under_way: BTreeSet<NodeId>,
     /// Peers who have had our roster since this line was set up.
     told: BTreeSet<NodeId>,
+    refusals: Throttle,
+}
+
+/// Keeps strangers from filling the log: so many lines a second, then a count.
+struct Throttle {
+    since: Instant,
+    lines: u32,
+}
+
+impl Throttle {
+    fn new() -> Self {
+        Self { since: Instant::now(), lines: 0 }
+    }
+
+    /// Whether one more line may be written now.
+    fn admits(&mut self) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            if self.lines > REFUSALS_LOGGED {
+                tracing::warn!(count = self.lines - REFUSALS_LOGGED, "more were turned away");
+            }
+            *self = Self::new();
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= REFUSALS_LOGGED
+    }
 }
 
 impl Switchboard {
@@ -98,6 +127,7 @@ impl Switchboard {
             ended,
             under_way: BTreeSet::new(),
             told: BTreeSet::new(),
+            refusals: Throttle::new(),
         };
         running.follow_rosters();
         let changed = Arc::clone(&running.board.roster_changed);
@@ -146,7 +176,9 @@ impl Running {
 
     async fn event(&mut self, event: TransportEvent) {
         let usable = self.board.links.enter(&event);
-        log(&event, &(self.board.current)());
+        if !matches!(event, TransportEvent::Refused { .. }) || self.refusals.admits() {
+            log(&event, &(self.board.current)());
+        }
         match event {
             TransportEvent::Incoming(incoming) => self.incoming(incoming),
             TransportEvent::MediatorUp { node, .. } => self.bring(RosterTarget::Mediator(node)),

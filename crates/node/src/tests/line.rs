@@ -225,3 +225,39 @@ async fn s4_a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
     assert_eq!(w.send(&notice).await.state, State::Recorded);
     w.end().await;
 }
+
+/// Two memoranda between the same capitals: one node, one store, one socket, and never a word from one in the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_channels_on_one_node_are_apart() {
+    let stage = Stage::new();
+    let policy = demarche_protocol::charter::Policy {
+        custody: demarche_protocol::charter::policy::Size(1 << 20),
+        ..demarche_protocol::charter::Policy::default()
+    };
+    let other = Scene::with_policy(2, policy);
+    assert_ne!(other.channel(), stage.scene.channel());
+    stage.install("memo27", &other);
+    let (m, w, t) = all_up(&stage).await;
+    assert_eq!(w.client.channels().await.unwrap().len(), 2);
+    let washington = stage.party(0);
+    let sign = |scene: &Scene, title: &str| {
+        let dispatch = scene.dispatch(&washington, Precedence::Flash, fixtures::breach(title));
+        SignedFile::of(&fixtures::signed(&dispatch, &fixtures::officer_key(&washington, 1))).unwrap()
+    };
+    let here = w.client.send(NAME, &sign(&stage.scene, "here")).await.unwrap();
+    let there = w.client.send("memo27", &sign(&other, "there")).await.unwrap();
+    let crossed = w.client.send("memo27", &sign(&stage.scene, "crossed")).await.unwrap_err();
+    assert_eq!(crossed.exit(), demarche_control::Code::WrongChannel.exit(), "{crossed}");
+    for (sent, scene) in [(here, &stage.scene), (there, &other)] {
+        let delivered = w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
+        assert_eq!(delivered.channel, scene.channel());
+    }
+    for name in [NAME, "memo27"] {
+        let inbox = t.client.inbox(name, true).await.unwrap();
+        assert_eq!(inbox.len(), 1, "{inbox:?}");
+        assert_eq!(inbox[0].channel, name);
+    }
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}

@@ -84,18 +84,27 @@ impl Stage {
         let stage = Self { homes, ..stage };
         for member in &members {
             stage.set_up(member, 1);
-            let data = stage.data(member);
-            layout::make_directory(&data.channel(NAME).incoming(), 0o700).unwrap();
-            write_json(&data.channel(NAME).charter(), stage.scene.charter.document());
-            for other in &members {
-                stage.leave(member, &stage.card(other, 1));
-            }
-            if *member != stage.scene.mediator {
+        }
+        stage.install(NAME, &stage.scene);
+        stage
+    }
+
+    /// Installs a charter with cards and officers everywhere, under a local name.
+    fn install(&self, name: &str, scene: &Scene) {
+        for member in self.members() {
+            let channel = self.data(&member).channel(name);
+            layout::make_directory(&channel.incoming(), 0o700).unwrap();
+            write_json(&channel.charter(), scene.charter.document());
+            let mut left: Vec<SignedDocument> =
+                self.members().iter().map(|other| self.card(other, 1)).collect();
+            if member != scene.mediator {
                 let duties = [Duty::Draft, Duty::Release, Duty::Acknowledge];
-                stage.leave(member, &fixtures::officer(member, 1, &duties));
+                left.push(fixtures::officer(&member, 1, &duties));
+            }
+            for document in left {
+                write_json(&channel.incoming_file(document.id()), &document);
             }
         }
-        stage
     }
 
     fn members(&self) -> Vec<MemberId> {

@@ -325,6 +325,15 @@ impl Task {
         self.decide(peer, decisions);
     }
 
+    /// The machine wants this session to end.
+    pub(super) fn close(&mut self, peer: &MemberId, id: SessionId, reason: CloseReason) {
+        let Some(line) = self.lines.get_mut(peer) else { return };
+        if let Some(Stage::Live(session)) = line.stages.remove(&id) {
+            tokio::spawn(session.farewell(reason));
+        }
+        self.lose(peer, id, "we ended the session");
+    }
+
     fn note_cause(&mut self, peer: &MemberId, why: &str) {
         if let Some(line) = self.lines.get_mut(peer)
             && !(line.state.up && line.sessions.in_use().is_none())

@@ -468,7 +468,10 @@ impl Task {
                 }
             }
         };
-        let Some((_, live)) = self.lines.get_mut(peer).and_then(PeerLine::in_use) else { return };
+        let Some((id, live)) = self.lines.get_mut(peer).and_then(PeerLine::in_use) else { return };
+        if let Frame::Close(reason) = frame {
+            return self.close(peer, id, reason);
+        }
         if let Err(why) = live.queue(&frame) {
             tracing::error!(peer = peer.as_str(), %why, "a frame was not sealed");
         }
