@@ -3,12 +3,14 @@
 //!
 //! [`fixtures`] makes keys, cards, charters and officers; [`disk`] and [`network`] misbehave as told by the seed; [`world`]
 //! drives whole channels with their sessions through them; [`witness`] knows what was signed and sent, and
-//! holds every step to the promises.
+//! holds every step to the promises. For tests of one promise, [`table`] drives channels by hand and [`forger`] writes what no honest node would.
 
 pub mod disk;
 pub mod fixtures;
+pub mod forger;
 pub mod network;
 pub mod rng;
 pub mod schedule;
+pub mod table;
 pub mod witness;
 pub mod world;

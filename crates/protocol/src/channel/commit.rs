@@ -9,7 +9,7 @@ use super::{
 use crate::{
     document::SignedDocument,
     hash::{DocumentId, EntryHash},
-    identity::member::MemberId,
+    identity::{member::MemberId, roster::Roster},
     limits,
     time::Now,
     transcript::{Authentic, Head, Receipt, ReceiptId, ReceiptKind, SignedReceipt},
@@ -157,7 +157,7 @@ impl Channel {
                 }
                 Prepared::Roster(_) | Prepared::Confirmed(_) => {}
             }
-            for event in self.apply(record) {
+            for event in self.apply(now, record) {
                 self.emit(event);
             }
         }
@@ -168,9 +168,9 @@ impl Channel {
     }
 
     /// Takes a durable record into the state. The events are what a running node tells; a restored one tells nothing.
-    pub(super) fn apply(&mut self, record: Prepared) -> Vec<Event> {
+    pub(super) fn apply(&mut self, now: Now, record: Prepared) -> Vec<Event> {
         match record {
-            Prepared::Entry(entry) => self.apply_entry(&entry),
+            Prepared::Entry(entry) => self.apply_entry(now, &entry),
             Prepared::Receipt(receipt, signed) => {
                 self.apply_receipt(receipt, signed);
                 Vec::new()
@@ -178,7 +178,7 @@ impl Channel {
             Prepared::Roster(document) => match self.roster.offer(&document) {
                 Ok(true) => {
                     self.learn_cards();
-                    self.heed_own_revocation();
+                    self.heed_own_card();
                     vec![Event::RosterChanged]
                 }
                 // It was checked before the commit: by now another one may have overtaken it.
@@ -252,7 +252,25 @@ impl Channel {
             }
         }
         self.rewind_writer();
+        if self.writer.needs_volume() {
+            // They were to follow the entry that opens the volume, which is tried again in a while.
+            for request in self.writer.take_waiting() {
+                self.refuse(request, Refusal::NoSpace);
+            }
+        }
         self.append_waiting(now);
+    }
+
+    /// The roster as it will be when everything under way is durable: what comes next is judged after it.
+    pub(super) fn roster_ahead(&self) -> Roster {
+        let mut roster = self.roster.clone();
+        for record in self.commits.pending.iter().flat_map(|pending| &pending.records) {
+            if let Prepared::Roster(document) = record {
+                // It was checked when its commit was asked for.
+                let _ = roster.offer(document);
+            }
+        }
+        roster
     }
 
     /// The last entry of ours that is under way, if any.

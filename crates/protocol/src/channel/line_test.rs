@@ -29,14 +29,16 @@ struct Asked {
     wall: Timestamp,
 }
 
-impl LineTests {
-    /// A test whose path is lost will not be answered.
-    pub(super) fn path_lost(&mut self, peer: &MemberId) {
-        self.asked.retain(|_, asked| asked.peer != *peer);
-    }
-}
-
 impl Channel {
+    /// A test whose path is lost will not be answered.
+    pub(super) fn line_tests_lost(&mut self, peer: &MemberId) {
+        let lost = self.line_tests.asked.extract_if(.., |_, asked| asked.peer == *peer);
+        let requests: Vec<RequestId> = lost.map(|(_, asked)| asked.request).collect();
+        for request in requests {
+            self.refuse(request, Refusal::NoPath(peer.clone()));
+        }
+    }
+
     pub(super) fn test_line(&mut self, now: Now, request: RequestId, peer: &MemberId) {
         if !self.peers.get(peer).is_some_and(|state| state.up) {
             return self.refuse(request, Refusal::NoPath(peer.clone()));

@@ -18,7 +18,7 @@ mod restore;
 mod want;
 mod writer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use evidence::Evidence;
 pub use frame::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, SignedLineTest, Want};
@@ -63,6 +63,8 @@ pub struct Channel {
     /// Every card that the roots vouched for, by member and serial: whose signature an entry needs.
     cards: BTreeMap<(MemberId, CardSerial), Vec<Verified<Card>>>,
     transcript: Transcript,
+    /// Volumes of others whose beginning is here.
+    volumes: BTreeSet<(MemberId, CardSerial)>,
     evidence: Evidence,
     writer: Writer,
     commits: Commits,
@@ -77,7 +79,7 @@ impl Channel {
     /// Takes one input in. Drain [`Channel::poll_output`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
         if self.stopped {
-            return;
+            return self.answer_stopped(&input);
         }
         match input {
             Input::Append { request, document } => self.append(now, request, document),
@@ -86,7 +88,7 @@ impl Channel {
             Input::LineTest { request, peer } => self.test_line(now, request, &peer),
             Input::Frame { peer, frame } => self.receive(now, &peer, frame),
             Input::PathUp { peer } => self.path_up(&peer),
-            Input::PathDown { peer } => self.path_down(&peer),
+            Input::PathDown { peer } => self.path_down(now, &peer),
             Input::Sendable { peer, bytes } => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.credit = bytes;
@@ -149,8 +151,20 @@ impl Channel {
         self.emit(Event::PeerRefused { peer: peer.clone(), why: why.to_string() });
     }
 
+    /// A machine that has stopped says nothing to peers or disk. Whoever asks it something is told why.
+    fn answer_stopped(&mut self, input: &Input) {
+        match input {
+            Input::Append { request, .. }
+            | Input::Opened { request, .. }
+            | Input::Roster { request, .. }
+            | Input::LineTest { request, .. } => self.refuse(*request, Refusal::OutcomeUnknown),
+            _ => {}
+        }
+    }
+
     fn tick(&mut self, now: Now) {
         self.ensure_volume(now);
+        self.greet_again(now);
         for peer in self.peers.values_mut() {
             peer.offer_again(now);
         }

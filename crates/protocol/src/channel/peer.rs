@@ -18,6 +18,9 @@ use crate::{
     transcript::{Node, ReceiptId, Seq, SignedReceipt},
 };
 
+/// What is held of other logs is told again no sooner than this after it has changed: once for all that came meanwhile.
+const GREET_AGAIN: Duration = Duration::from_secs(60);
+
 /// Where an entry stands in the order of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
@@ -36,6 +39,11 @@ impl Turn {
     const fn breaks_in(self) -> bool {
         self.rank <= 1
     }
+
+    /// How much may be on its way when this goes. Even FLASH has a bound, or a peer could not say that it is busy.
+    const fn room(self) -> usize {
+        if self.breaks_in() { 2 * limits::UNRECEIPTED_IN_FLIGHT } else { limits::UNRECEIPTED_IN_FLIGHT }
+    }
 }
 
 /// One peer of a channel.
@@ -51,8 +59,16 @@ pub(super) struct Peer {
     in_flight: BTreeMap<EntryHash, (Turn, Duration)>,
     /// Frames that go before entries.
     answers: VecDeque<Frame>,
-    /// Statements *opened* of ours that the peer has not confirmed: sent again on every new path.
+    /// Statements *opened* of ours that the peer has not confirmed: sent again on every new path, and now and then.
     unconfirmed: BTreeMap<ReceiptId, SignedReceipt>,
+    /// Those of them that are to be sent when there is room.
+    unsaid: BTreeSet<ReceiptId>,
+    /// When the last of them was sent.
+    said_at: Option<Duration>,
+    /// When the peer is to be told anew what we hold.
+    greet_at: Option<Duration>,
+    /// A Close was sent: nothing follows it on this path.
+    closed: bool,
     pub(super) wants: Wants,
 }
 
@@ -63,7 +79,8 @@ impl Peer {
 
     /// Notes an entry of ours that the peer has to receipt under `since` or a later card.
     pub(super) fn owe(&mut self, turn: Turn, since: CardSerial) {
-        self.owed.insert(turn, since);
+        let known = self.owed.entry(turn).or_insert(since);
+        *known = since.max(*known);
         if self.up && !self.in_flight.contains_key(&turn.hash) {
             self.queue.insert(turn);
         }
@@ -83,12 +100,33 @@ impl Peer {
         self.queue.insert(turn);
     }
 
+    /// States *opened* until the peer confirms.
     pub(super) fn unconfirmed(&mut self, id: ReceiptId, receipt: SignedReceipt) {
         self.unconfirmed.insert(id, receipt);
+        if self.up {
+            self.unsaid.insert(id);
+        }
     }
 
-    pub(super) fn confirmed(&mut self, id: ReceiptId) -> bool {
-        self.unconfirmed.remove(&id).is_some()
+    pub(super) fn confirmed(&mut self, id: ReceiptId) {
+        self.unconfirmed.remove(&id);
+        self.unsaid.remove(&id);
+    }
+
+    /// What we hold has changed in a way that the peer may not hear from anybody else.
+    pub(super) fn greet_soon(&mut self, now: Now) {
+        if self.up {
+            self.greet_at.get_or_insert(now.monotonic + GREET_AGAIN);
+        }
+    }
+
+    /// Whether it is time to greet the peer again.
+    pub(super) fn greets(&mut self, now: Now) -> bool {
+        let due = self.greet_at.is_some_and(|at| now.monotonic >= at);
+        if due {
+            self.greet_at = None;
+        }
+        due
     }
 
     pub(super) fn awaits_confirmation(&self, id: ReceiptId) -> bool {
@@ -96,20 +134,21 @@ impl Peer {
     }
 
     fn start(&mut self, hello: Hello) {
+        self.stop();
         self.up = true;
-        self.credit = 0;
-        self.answers.clear();
-        self.in_flight.clear();
-        self.wants = Wants::default();
         self.queue = self.owed.keys().copied().collect();
         self.answers.push_back(Frame::Hello(hello));
-        self.answers.extend(self.unconfirmed.values().cloned().map(Frame::Receipt));
+        self.unsaid = self.unconfirmed.keys().copied().collect();
     }
 
     fn stop(&mut self) {
         self.up = false;
+        self.closed = false;
         self.credit = 0;
         self.answers.clear();
+        self.unsaid.clear();
+        self.said_at = None;
+        self.greet_at = None;
         self.in_flight.clear();
         self.queue.clear();
         self.wants = Wants::default();
@@ -123,25 +162,32 @@ impl Peer {
             self.in_flight.remove(&turn.hash);
             self.queue.insert(turn);
         }
+        if self.said_at.is_some_and(late) {
+            self.said_at = None;
+            self.unsaid = self.unconfirmed.keys().copied().collect();
+        }
     }
 
     pub(super) fn wakes_at(&self) -> Option<Duration> {
         let offer = self.in_flight.values().map(|(_, sent)| *sent + limits::OFFER_AGAIN).min();
-        offer.into_iter().chain(self.wants.gives_up_at()).min()
+        let again =
+            self.said_at.filter(|_| !self.unconfirmed.is_empty()).map(|said| said + limits::OFFER_AGAIN);
+        offer.into_iter().chain(again).chain(self.greet_at).chain(self.wants.gives_up_at()).min()
     }
 
     /// The next thing to send, if there is room, and how many bytes it takes.
     fn next(&mut self, now: Now, size_of: impl Fn(&EntryHash) -> usize) -> Option<Outgoing> {
         // Credit may be overdrawn by one frame, or one larger than all credit would never go.
-        if !self.up || self.credit == 0 {
+        if !self.up || self.closed || self.credit == 0 {
             return None;
         }
-        if let Some(frame) = self.answers.pop_front() {
+        if let Some(frame) = self.answers.pop_front().or_else(|| self.statement(now)) {
             self.credit = self.credit.saturating_sub(frame.encode().len());
+            self.closed = matches!(frame, Frame::Close(_));
             return Some(Outgoing::Frame(frame));
         }
         let turn = *self.queue.first()?;
-        if self.in_flight.len() >= limits::UNRECEIPTED_IN_FLIGHT && !turn.breaks_in() {
+        if self.in_flight.len() >= turn.room() {
             return None;
         }
         self.queue.remove(&turn);
@@ -150,6 +196,12 @@ impl Peer {
         }
         self.credit = self.credit.saturating_sub(size_of(&turn.hash));
         Some(Outgoing::Stored(turn.hash))
+    }
+
+    fn statement(&mut self, now: Now) -> Option<Frame> {
+        let receipt = self.unconfirmed.get(&self.unsaid.pop_first()?)?;
+        self.said_at = Some(now.monotonic);
+        Some(Frame::Receipt(receipt.clone()))
     }
 }
 
@@ -161,16 +213,36 @@ impl Channel {
 
     pub(super) fn path_up(&mut self, peer: &MemberId) {
         let hello = self.hello();
-        if let Some(peer) = self.peers.get_mut(peer) {
-            peer.start(hello);
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.start(hello);
         }
+        // Question or answer may have been lost with the path that this one replaces.
+        self.line_tests_lost(peer);
     }
 
-    pub(super) fn path_down(&mut self, peer: &MemberId) {
+    pub(super) fn path_down(&mut self, now: Now, peer: &MemberId) {
         if let Some(state) = self.peers.get_mut(peer) {
             state.stop();
         }
-        self.line_tests.path_lost(peer);
+        self.line_tests_lost(peer);
+        // What it would have offered by itself is now wanted from those who hold it.
+        let others: Vec<MemberId> = self.peers.keys().filter(|other| *other != peer).cloned().collect();
+        for other in others {
+            self.ask_next(now, &other);
+        }
+    }
+
+    /// Tells those peers anew what we hold to whom it may be news.
+    pub(super) fn greet_again(&mut self, now: Now) {
+        let due: Vec<MemberId> = self
+            .peers
+            .iter_mut()
+            .filter_map(|(peer, state)| state.greets(now).then(|| peer.clone()))
+            .collect();
+        for peer in due {
+            let hello = self.hello();
+            self.answer(&peer, Frame::Hello(hello));
+        }
     }
 
     /// The newest volumes first, when there are more than a Hello may carry.

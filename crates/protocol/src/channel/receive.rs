@@ -1,7 +1,7 @@
 //! What comes from a peer: every frame is checked, made durable where it counts, and only then answered.
 
 use super::{
-    Channel, CloseReason, Event, Frame, Hello, RequestId,
+    Channel, Event, Frame, Hello, RequestId,
     commit::{Prepared, Then},
     peer::Turn,
 };
@@ -46,7 +46,7 @@ impl Channel {
                     self.commit(vec![Prepared::Confirmed(confirm.receipt)], Vec::new());
                 }
             }
-            Frame::Card(document) => self.roster_received(peer, &document),
+            Frame::Card(document) => self.roster_received(now, peer, &document),
             Frame::Want(want) => self.wanted(peer, &want),
             Frame::LineTest(test) => self.line_test_received(now, peer, test),
             Frame::Close(reason) => self.emit(Event::Closed { peer: peer.clone(), reason }),
@@ -73,6 +73,7 @@ impl Channel {
             Err(why) => return self.peer_refused(peer, why),
         };
         let head = authentic.head();
+        self.want_progressed(now, peer, &head);
         if self.transcript.holds(&head.hash) {
             return self.receipt_again(now, peer, &authentic);
         }
@@ -81,7 +82,7 @@ impl Channel {
         }
         if self.commits.is_full() {
             // Not receipted, hence offered again later.
-            return self.answer(peer, Frame::Close(CloseReason::Busy));
+            return;
         }
         let mut records = vec![Prepared::Entry(authentic.clone())];
         let mut then = Vec::new();
@@ -102,19 +103,27 @@ impl Channel {
             then.push(Then::SendReceipt { to: head.party.clone(), receipt: signed });
         }
         then.push(Then::Arrived { entry: head.clone() });
-        for seen in authentic.entry().seen.clone() {
+        // Whoever merely passes an entry on does not thereby claim to hold what its author had seen.
+        let seen = if head.party == *peer { authentic.entry().seen.clone() } else { Vec::new() };
+        for seen in seen {
             self.consider(now, peer, &seen);
         }
         self.commit(records, then);
-        self.want_progressed(now, peer, &head);
     }
 
     /// The entry is held already: its author gets our receipt once more, the same bytes.
     fn receipt_again(&mut self, now: Now, peer: &MemberId, authentic: &Authentic) {
         let head = authentic.head();
-        self.want_progressed(now, peer, &head);
         if head.party != *peer {
             return;
+        }
+        // It may have lost what it was told before: that its entry was opened, too.
+        if let Some(author) = self.peers.get_mut(peer) {
+            for (receipt, signed) in self.evidence.of(&head.hash) {
+                if receipt.by == self.config.me && matches!(receipt.kind, ReceiptKind::Opened(_)) {
+                    author.unconfirmed(signed.id(), signed.clone());
+                }
+            }
         }
         let known = self.evidence.by(&head.hash, &self.config.me, ReceiptKind::Held);
         match known.filter(|(receipt, _)| receipt.by_card == self.config.card.serial) {
@@ -219,10 +228,15 @@ impl Channel {
             .ok_or_else(|| format!("a receipt for {} that its card's node did not sign", claimed.of))
     }
 
-    fn roster_received(&mut self, peer: &MemberId, document: &SignedDocument) {
-        match self.roster.clone().offer(document) {
+    fn roster_received(&mut self, now: Now, peer: &MemberId, document: &SignedDocument) {
+        match self.roster_ahead().offer(document) {
             Ok(false) => {}
-            Ok(true) if self.commits.is_full() => {}
+            Ok(true) if self.commits.is_full() => {
+                // It will offer it again when it hears that we lack it.
+                if let Some(state) = self.peers.get_mut(peer) {
+                    state.greet_soon(now);
+                }
+            }
             Ok(true) => {
                 let then = vec![Then::Gossip { document: document.clone(), not_to: Some(peer.clone()) }];
                 self.commit(vec![Prepared::Roster(document.clone())], then);
@@ -232,7 +246,7 @@ impl Channel {
     }
 
     pub(super) fn roster_requested(&mut self, request: RequestId, document: SignedDocument) {
-        match self.roster.clone().offer(&document) {
+        match self.roster_ahead().offer(&document) {
             Ok(false) => self.emit(Event::RosterTaken { request }),
             Ok(true) if self.commits.is_full() => self.refuse(request, super::Refusal::Busy),
             Ok(true) => {
@@ -244,25 +258,38 @@ impl Channel {
     }
 
     /// Takes a durable entry into the logs, and settles who owes what because of it.
-    pub(super) fn apply_entry(&mut self, entry: &Authentic) -> Vec<Event> {
+    pub(super) fn apply_entry(&mut self, now: Now, entry: &Authentic) -> Vec<Event> {
         let head = entry.head();
         let change = self.transcript.insert(entry);
         if !change.new {
             return Vec::new();
         }
         let Some(node) = self.transcript.get(&head.hash) else { return Vec::new() };
-        let (turn, opens_volume) =
+        let (turn, carries_card) =
             (Turn::of(node), matches!(node.facts, Facts::Authority(DocumentType::Card, _)));
+        if carries_card {
+            self.learn_card(&head.party, &entry.document());
+        }
         if head.party == self.config.me {
             for peer in self.peers.values_mut() {
                 peer.owe(turn, CardSerial(0));
             }
-        } else if opens_volume {
-            let seen = entry.entry().seen.iter().find(|seen| seen.party == self.config.me).cloned();
-            self.owe_beyond(&head.party.clone(), head.card, seen.as_ref());
+            self.heed_newer_volume();
+        } else {
+            // The card itself, and once: a party may enter texts of this type as often as it likes.
+            let is_its_card = self
+                .cards
+                .get(&(head.party.clone(), head.card))
+                .is_some_and(|cards| cards.iter().any(|card| card.id() == entry.entry().document));
+            if is_its_card && self.volumes.insert((head.party.clone(), head.card)) {
+                let seen = entry.entry().seen.iter().find(|seen| seen.party == self.config.me).cloned();
+                self.owe_beyond(&head.party.clone(), head.card, seen.as_ref());
+            }
         }
-        if opens_volume {
-            self.learn_card(&head.party, &entry.document());
+        for (peer, state) in &mut self.peers {
+            if *peer != head.party {
+                state.greet_soon(now);
+            }
         }
         let fork = change.fork.map(|other| Event::Fork { one: other, other: head });
         let judged = change.judged.into_iter().map(|(entry, effect)| Event::Judged { entry, effect });

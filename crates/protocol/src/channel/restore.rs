@@ -1,6 +1,6 @@
 //! Making a channel from its durable records, in the order in which they were committed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Channel, Config, Evidence, Record,
@@ -57,6 +57,7 @@ impl Channel {
             roster: Roster::new(&config.charter),
             cards: BTreeMap::new(),
             transcript: Transcript::new(config.charter.clone()),
+            volumes: BTreeSet::new(),
             evidence: Evidence::default(),
             writer: Writer::default(),
             commits: Commits::default(),
@@ -68,10 +69,12 @@ impl Channel {
             config,
         };
         let id = channel.transcript.channel();
+        channel.transcript.restore();
         for record in records {
             let prepared = prepare(record, id)?;
-            channel.apply(prepared);
+            channel.apply(now, prepared);
         }
+        channel.transcript.restored();
         channel.learn_cards();
         channel.keep_card(channel.config.card.clone());
         // Our own card is part of the roster that we give to others, whether or not it was ever offered to us.

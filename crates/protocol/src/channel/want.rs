@@ -13,83 +13,124 @@ use crate::{
 };
 
 /// A want that brought nothing for this long is given up: the peer does not hold what it claimed.
-const GIVE_UP: Duration = Duration::from_secs(10);
+const GIVE_UP: Duration = Duration::from_secs(30);
 
 /// What one peer is known to hold and we do not.
 #[derive(Default)]
 pub(super) struct Wants {
+    /// At most [`limits::HELLO_HEADS`]: a peer may claim what does not exist.
     claims: BTreeMap<EntryHash, Head>,
-    /// The claim that is being fetched, what was asked for, and when.
-    asked: Option<(EntryHash, Want, Duration)>,
+    asked: Option<Asked>,
+}
+
+/// The claim that is being fetched, what was asked for, and when it last brought something.
+struct Asked {
+    claim: Head,
+    want: Want,
+    at: Duration,
+}
+
+impl Asked {
+    /// The last number that this question brings: the peer answers no longer span at once.
+    fn last(&self) -> Seq {
+        Seq(self.want.to.0.min(self.want.from.0.saturating_add(limits::WANT_SPAN - 1)))
+    }
 }
 
 impl Wants {
     pub(super) fn gives_up_at(&self) -> Option<Duration> {
-        self.asked.as_ref().map(|(_, _, at)| *at + GIVE_UP)
+        self.asked.as_ref().map(|asked| asked.at + GIVE_UP)
     }
 }
 
 impl Channel {
     /// Considers a head that `peer` claims to hold.
     pub(super) fn consider(&mut self, now: Now, peer: &MemberId, head: &Head) {
-        if self.transcript.holds(&head.hash) || self.commits.has_entry(&head.hash) {
+        if self.is_here(&head.hash) || self.transcript.log(&head.party).is_none() {
             return;
         }
-        let Some(log) = self.transcript.log(&head.party) else { return };
-        let conflicts = log.at(head.card, head.seq).next().is_some();
-        let author_offers = self.peers.get(&head.party).is_some_and(|author| author.up);
-        // An author whom we can hear offers by itself whatever we have not receipted.
-        if author_offers && !conflicts {
+        // What it wrote itself it offers by itself, but for the other side of a fork.
+        if head.party == *peer && !self.is_wanted(head) {
             return;
         }
+        let transcript = &self.transcript;
         let Some(state) = self.peers.get_mut(peer).filter(|state| state.up) else { return };
-        if state.wants.claims.len() < limits::HELLO_HEADS {
-            state.wants.claims.insert(head.hash, head.clone());
+        let claims = &mut state.wants.claims;
+        if claims.len() >= limits::HELLO_HEADS {
+            claims.retain(|hash, _| !transcript.holds(hash));
+        }
+        if claims.len() < limits::HELLO_HEADS {
+            claims.insert(head.hash, head.clone());
         }
         self.ask_next(now, peer);
     }
 
+    fn is_here(&self, hash: &EntryHash) -> bool {
+        self.transcript.holds(hash) || self.commits.has_entry(hash)
+    }
+
+    /// Whether a claim is to be fetched from whoever makes it. An author whom we can hear offers by itself whatever we have
+    /// not receipted, but for another entry in a place that is taken: that is a fork, and proof is wanted.
+    fn is_wanted(&self, claim: &Head) -> bool {
+        let author_offers = self.peers.get(&claim.party).is_some_and(|author| author.up);
+        let taken = || {
+            let log = self.transcript.log(&claim.party);
+            log.is_some_and(|log| log.at(claim.card, claim.seq).next().is_some())
+        };
+        !author_offers || taken()
+    }
+
     /// Asks `peer` for the next of its claims, if nothing is being fetched from it.
-    fn ask_next(&mut self, now: Now, peer: &MemberId) {
-        let Some(wants) = self.peers.get_mut(peer).map(|state| &mut state.wants) else { return };
+    pub(super) fn ask_next(&mut self, now: Now, peer: &MemberId) {
+        let Some(wants) = self.peers.get(peer).filter(|state| state.up).map(|state| &state.wants) else {
+            return;
+        };
         if wants.asked.is_some() {
             return;
         }
-        let transcript = &self.transcript;
-        wants.claims.retain(|hash, _| !transcript.holds(hash));
-        let Some(claim) = wants.claims.values().next().cloned() else { return };
-        let log = transcript.log(&claim.party);
-        let span_before = |seq: Seq| Seq(seq.0.saturating_sub(limits::WANT_SPAN - 1).max(1));
-        let held = log.and_then(|log| log.tip_of(claim.card)).map(|tip| tip.seq);
-        let from = match held {
+        // The furthest first: it brings those before it as well.
+        let open = wants.claims.values().filter(|claim| !self.is_here(&claim.hash) && self.is_wanted(claim));
+        let Some(claim) = open.max_by_key(|claim| (claim.card, claim.seq, claim.hash)).cloned() else {
+            return;
+        };
+        let log = self.transcript.log(&claim.party);
+        let from = match log.and_then(|log| log.tip_of(claim.card)).map(|tip| tip.seq) {
             // Held up to here and the rest follows.
             Some(held) if held < claim.seq => held.next(),
             // Another entry stands there: a fork, whose beginning is not known.
-            Some(_) => span_before(claim.seq),
+            Some(_) => Seq(claim.seq.0.saturating_sub(limits::WANT_SPAN - 1).max(1)),
             None => Seq::FIRST,
         };
+        self.ask(now, peer, claim, from);
+    }
+
+    fn ask(&mut self, now: Now, peer: &MemberId, claim: Head, from: Seq) {
         let want = Want { party: claim.party.clone(), card: claim.card, from, to: claim.seq };
-        wants.asked = Some((claim.hash, want.clone(), now.monotonic));
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.wants.asked = Some(Asked { claim, want: want.clone(), at: now.monotonic });
+        }
         self.answer(peer, Frame::Want(want));
     }
 
     /// An entry came from `peer`: perhaps the last of what was asked for.
     pub(super) fn want_progressed(&mut self, now: Now, peer: &MemberId, entry: &Head) {
         let Some(wants) = self.peers.get_mut(peer).map(|state| &mut state.wants) else { return };
-        let Some((claim, want, at)) = &mut wants.asked else { return };
-        if want.party != entry.party || want.card != entry.card {
+        wants.claims.remove(&entry.hash);
+        let Some(asked) = &mut wants.asked else { return };
+        if asked.want.party != entry.party || asked.want.card != entry.card {
             return;
         }
-        *at = now.monotonic;
-        let last_of_span = entry.seq.0 >= want.from.0.saturating_add(limits::WANT_SPAN - 1);
-        if *claim == entry.hash || entry.seq >= want.to || last_of_span {
-            let claim = *claim;
-            wants.asked = None;
-            if self.transcript.holds(&claim) {
-                if let Some(state) = self.peers.get_mut(peer) {
-                    state.wants.claims.remove(&claim);
-                }
-            }
+        asked.at = now.monotonic;
+        if asked.claim.hash != entry.hash && entry.seq < asked.last() {
+            return;
+        }
+        let claim = asked.claim.clone();
+        wants.asked = None;
+        if entry.seq < claim.seq {
+            // What stands before is on its way: the peer puts all that it was asked for in a row.
+            self.ask(now, peer, claim, entry.seq.next());
+        } else {
+            wants.claims.remove(&claim.hash);
             self.ask_next(now, peer);
         }
     }
@@ -101,9 +142,9 @@ impl Channel {
             self.peers.iter().filter(|(_, state)| stale(&state.wants)).map(|(id, _)| id.clone()).collect();
         for peer in peers {
             if let Some(state) = self.peers.get_mut(&peer)
-                && let Some((claim, ..)) = state.wants.asked.take()
+                && let Some(asked) = state.wants.asked.take()
             {
-                state.wants.claims.remove(&claim);
+                state.wants.claims.remove(&asked.claim.hash);
             }
             self.ask_next(now, &peer);
         }
@@ -130,7 +171,7 @@ impl Channel {
         let Some(log) = self.transcript.log(me) else { return };
         let turns: Vec<Turn> = log
             .in_order()
-            .filter(|node| !seen.is_some_and(|seen| log.leads_to(node, &seen.hash)))
+            .filter(|node| seen.is_none_or(|seen| !log.leads_to(node, &seen.hash)))
             .filter(|node| {
                 !self
                     .evidence

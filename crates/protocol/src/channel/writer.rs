@@ -53,9 +53,9 @@ impl Writer {
 impl Channel {
     /// Sets the end of our log to what is durable, or under way after it.
     pub(super) fn rewind_writer(&mut self) {
-        let pending = self
-            .last_own_pending()
-            .map(|entry| (entry.head(), entry.entry().authority, Facts::of(&entry.document())));
+        let pending = self.last_own_pending().map(|entry| {
+            (entry.head(), entry.entry().authority, Facts::says_who_may_sign(&entry.document()))
+        });
         let log = self.transcript.log(&self.config.me);
         let card = self.config.card.serial;
         let open = log.and_then(|log| log.tip_of(card)).cloned();
@@ -71,14 +71,11 @@ impl Channel {
         self.writer.authority_under_way = false;
         self.writer.tail = tip;
         self.writer.authority = authority;
-        if let Some((head, authority, facts)) = pending {
+        if let Some((head, authority, is_authority)) = pending {
             self.writer.volume_open = true;
-            self.writer.authority_under_way = facts.is_authority();
-            self.writer.authority = if facts.is_authority() {
-                Some(Pointer { seq: head.seq, hash: head.hash })
-            } else {
-                authority
-            };
+            self.writer.authority_under_way = is_authority;
+            self.writer.authority =
+                if is_authority { Some(Pointer { seq: head.seq, hash: head.hash }) } else { authority };
             self.writer.tail = Some(head);
         }
     }
@@ -91,11 +88,23 @@ impl Channel {
         }
     }
 
-    /// A node whose card its roots have revoked writes nothing more under it.
-    pub(super) fn heed_own_revocation(&mut self) {
+    /// A node whose card its roots have revoked or replaced writes nothing more under it.
+    pub(super) fn heed_own_card(&mut self) {
         let card = self.config.card.id();
         if let Some(revocation) = self.roster.revocation(&self.config.me, &card) {
             self.writer.halt(format!("its card is revoked: {}", revocation.reason));
+        } else if let Some(newer) =
+            self.roster.current(&self.config.me).filter(|newer| newer.serial > self.config.card.serial)
+        {
+            self.writer.halt(format!("its card is replaced by card {}", newer.serial));
+        }
+    }
+
+    /// A node whose log goes on under a later card has no place of its own in it.
+    pub(super) fn heed_newer_volume(&mut self) {
+        let newest = self.transcript.log(&self.config.me).and_then(|log| log.tip()).map(|tip| tip.card);
+        if let Some(newest) = newest.filter(|newest| *newest > self.config.card.serial) {
+            self.writer.halt(format!("its log goes on under card {newest}"));
         }
     }
 
@@ -125,8 +134,7 @@ impl Channel {
                 entry.clone_from(&head);
             }
         }
-        let is_authority = document.document_type().is_some_and(|kind| kind != DocumentType::Dispatch);
-        if is_authority {
+        if Facts::says_who_may_sign(document) {
             self.writer.authority = Some(Pointer { seq: head.seq, hash: head.hash });
             self.writer.authority_under_way = true;
         }
@@ -153,8 +161,14 @@ impl Channel {
     }
 
     pub(super) fn append_waiting(&mut self, now: Now) {
-        let busy = self.last_own_pending().is_some_and(|entry| Facts::of(&entry.document()).is_authority());
-        self.writer.authority_under_way = busy;
+        if let Some(why) = self.writer.halted.clone() {
+            for request in self.writer.take_waiting() {
+                self.refuse(request, Refusal::NeedsNewCard(why.clone()));
+            }
+        }
+        let last = self.last_own_pending();
+        self.writer.authority_under_way =
+            last.is_some_and(|entry| Facts::says_who_may_sign(&entry.document()));
         while !self.writer.authority_under_way && self.writer.volume_open {
             let Some((request, document)) = self.writer.waiting.pop_front() else { break };
             self.append_now(now, request, &document);
@@ -167,7 +181,11 @@ impl Channel {
             let hash = entry.hash;
             return self.commits.also(hash, Then::Recorded { request, entry, new: false });
         }
-        let known = self.transcript.effective(&id).filter(|node| node.head.party == self.config.me);
+        // One that says who may sign has effect on each branch by itself: lost with a branch, it may be entered again.
+        let known = self.transcript.effective(&id).filter(|node| {
+            node.head.party == self.config.me
+                && !(node.facts.is_authority() && self.transcript.is_disowned(node))
+        });
         if let Some(entry) = known.map(|node| node.head.clone()) {
             return self.emit(super::Event::Recorded { request, entry, new: false });
         }
@@ -238,12 +256,11 @@ impl Channel {
         if self.commits.is_full() {
             return self.refuse(request, Refusal::Busy);
         }
-        let author = of.party.clone();
         let receipt = self.state(now, kind, of);
         let signed = receipt.sign(&self.config.key);
         self.commit(
             vec![Prepared::Receipt(receipt.clone(), signed.clone())],
-            vec![Then::SendReceipt { to: author, receipt: signed }, Then::Opened { request, receipt }],
+            vec![Then::Opened { request, receipt }],
         );
     }
 

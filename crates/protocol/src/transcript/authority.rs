@@ -1,7 +1,7 @@
 //! Who may sign for a party at one position of its log: roots, officers, suspensions, revocations. Position
 //! decides, not a clock (threats K2, K3).
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::{
     charter::Charter,
@@ -18,7 +18,7 @@ use crate::{
         suspension::Suspension,
     },
     labels::Namespace,
-    transcript::{effect::Void, facts::DispatchFacts},
+    transcript::{effect::Void, facts::DispatchFacts, layers::Layers},
 };
 
 /// What holds after some entry of a party's log.
@@ -28,11 +28,11 @@ pub struct Authority {
     channel: ChannelId,
     roots: RootList,
     roots_set_by: DocumentId,
-    officers: BTreeMap<PublicKey, Verified<Officer>>,
-    suspended: BTreeMap<PublicKey, EntryHash>,
-    revoked: BTreeMap<PublicKey, EntryHash>,
+    officers: Layers<PublicKey, Arc<Verified<Officer>>>,
+    suspended: Layers<PublicKey, EntryHash>,
+    revoked: Layers<PublicKey, EntryHash>,
     /// Documents that have taken effect so far, and where: each does so once.
-    taken: BTreeMap<DocumentId, EntryHash>,
+    taken: Layers<DocumentId, EntryHash>,
 }
 
 fn credential(why: impl ToString) -> Void {
@@ -47,26 +47,27 @@ impl Authority {
             channel: ChannelId::from(charter.id()),
             roots: charter.party(party)?.roots.clone(),
             roots_set_by: charter.id(),
-            officers: BTreeMap::new(),
-            suspended: BTreeMap::new(),
-            revoked: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            officers: Layers::default(),
+            suspended: Layers::default(),
+            revoked: Layers::default(),
+            taken: Layers::default(),
         })
     }
 
     /// The officers' documents in force, revoked keys left out, suspended ones included.
     pub fn officers(&self) -> impl Iterator<Item = &Verified<Officer>> {
-        self.officers.values().filter(|officer| !self.revoked.contains_key(&officer.key))
+        let officers = self.officers.iter().map(|(_, officer)| &**officer);
+        officers.filter(|officer| !self.revoked.contains(&officer.key))
     }
 
     /// The document in force for an officer's key, revoked or not.
     pub fn officer(&self, key: &PublicKey) -> Option<&Verified<Officer>> {
-        self.officers.get(key)
+        self.officers.get(key).map(|officer| &**officer)
     }
 
     /// Whether the key is suspended.
     pub fn is_suspended(&self, key: &PublicKey) -> bool {
-        self.suspended.contains_key(key)
+        self.suspended.contains(key)
     }
 
     /// The entry that revoked the key, if one did.
@@ -119,7 +120,9 @@ impl Authority {
                     return Err(Void::WrongChannel);
                 }
                 if let Revoked::Officer(key) = revocation.revoked {
-                    next.revoked.entry(key).or_insert(entry);
+                    if !next.revoked.contains(&key) {
+                        next.revoked.insert(key, entry);
+                    }
                 }
             }
             DocumentType::Charter => return Err(Void::OutOfPlace("charter")),
@@ -134,12 +137,12 @@ impl Authority {
         if !officer.holds_for(self.channel) {
             return Err(Void::WrongChannel);
         }
-        if self.revoked.contains_key(&officer.key) {
+        if self.revoked.contains(&officer.key) {
             return Err(Void::RevokedOfficer(officer.key));
         }
         // The roots' new document is their decision on a suspension.
         self.suspended.remove(&officer.key);
-        self.officers.insert(officer.key, officer);
+        self.officers.insert(officer.key, Arc::new(officer));
         Ok(())
     }
 
@@ -159,11 +162,11 @@ impl Authority {
 
     /// The officer of this key, if it may act at all.
     fn acting(&self, key: &PublicKey) -> Result<&Verified<Officer>, Void> {
-        if self.revoked.contains_key(key) {
+        if self.revoked.contains(key) {
             return Err(Void::RevokedOfficer(*key));
         }
         let officer = self.officers.get(key).ok_or(Void::UnknownOfficer(*key))?;
-        if self.suspended.contains_key(key) {
+        if self.suspended.contains(key) {
             return Err(Void::SuspendedOfficer(officer.name.clone()));
         }
         Ok(officer)

@@ -64,6 +64,11 @@ impl Facts {
         matches!(self, Self::Authority(..))
     }
 
+    /// The same of a document that is not read yet.
+    pub fn says_who_may_sign(document: &SignedDocument) -> bool {
+        document.document_type().is_some_and(|kind| kind != DocumentType::Dispatch)
+    }
+
     /// Its place in the order of service: authority first, then by precedence; junk last.
     pub fn rank(&self) -> u8 {
         match self {

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     authority::Authority,
+    branches::{Branches, Witnesses},
     effect::{Effect, Void},
     entry::Head,
     facts::Facts,
@@ -27,8 +28,19 @@ pub(super) struct Judge {
     resting: BTreeMap<Option<EntryHash>, BTreeSet<EntryHash>>,
     /// Entries by document, so that each dispatch takes effect once.
     documents: BTreeMap<DocumentId, Vec<EntryHash>>,
-    /// Revocations of officers that have effect: the key, and the entries that revoke it, on whatever branch.
-    revocations: BTreeMap<PublicKey, BTreeSet<EntryHash>>,
+    /// The entry by which a dispatch has effect.
+    speaks: BTreeMap<DocumentId, EntryHash>,
+    /// Dispatches by the keys that signed them.
+    signed: BTreeMap<PublicKey, BTreeSet<EntryHash>>,
+    branches: Branches,
+}
+
+/// What a party settled in one insertion.
+pub(super) struct Settled {
+    pub(super) new: EntryHash,
+    pub(super) entries: Vec<EntryHash>,
+    /// A log that is being read back is not asked for witnesses until all of it is there.
+    pub(super) restoring: bool,
 }
 
 impl Judge {
@@ -37,7 +49,9 @@ impl Judge {
             founding: Arc::new(Authority::founding(charter, party)?),
             resting: BTreeMap::new(),
             documents: BTreeMap::new(),
-            revocations: BTreeMap::new(),
+            speaks: BTreeMap::new(),
+            signed: BTreeMap::new(),
+            branches: Branches::default(),
         })
     }
 
@@ -46,8 +60,8 @@ impl Judge {
     }
 
     /// Whether what happens in other logs can change judgements in this one.
-    pub(super) fn depends_on_others(&self, log: &Log) -> bool {
-        log.is_branched() && !self.revocations.is_empty()
+    pub(super) fn depends_on_others(&self) -> bool {
+        self.branches.has_suspects()
     }
 
     /// Judges the entry that came in, those that it settled, and all that rests on them.
@@ -56,54 +70,68 @@ impl Judge {
         party: &MemberId,
         logs: &mut BTreeMap<MemberId, Log>,
         charter: &Charter,
-        new: EntryHash,
-        settled: Vec<EntryHash>,
+        settled: Settled,
     ) -> Vec<(Head, Effect)> {
-        let mut changed_documents = BTreeSet::new();
-        let mut queue: VecDeque<EntryHash> = settled.into();
+        let Settled { new, entries, restoring } = settled;
+        let mut changed = BTreeSet::new();
+        let mut queue: VecDeque<EntryHash> = entries.iter().copied().collect();
         if !queue.contains(&new) {
             queue.push_front(new);
         }
         if let Some(node) = logs.get(party).and_then(|log| log.get(&new)) {
-            self.resting.entry(node.authority.map(|pointer| pointer.hash)).or_default().insert(new);
-            self.documents.entry(node.document).or_default().push(new);
-            changed_documents.insert(node.document);
+            self.index(node);
+            changed.insert(new);
         }
-        let mut revocations_changed = false;
         while let Some(hash) = queue.pop_front() {
             let Some(log) = logs.get_mut(party) else { break };
-            let Some((verdict, after)) = log.get(&hash).map(|node| self.verdict(log, node, charter)) else {
+            let Some(judged) = log.get(&hash).and_then(|node| self.verdict(log, node, charter)) else {
                 continue;
             };
-            revocations_changed |= self.note_revocations(hash, after.as_ref());
+            self.branches.note(hash, judged.after.as_ref());
             let Some(node) = log.get_mut(&hash) else { continue };
-            let moved = !same(node.after.as_ref(), after.as_ref());
-            if node.verdict != verdict {
-                changed_documents.insert(node.document);
+            let moved = !same(node.after.as_ref(), judged.after.as_ref());
+            if node.verdict != judged.verdict {
+                changed.insert(hash);
             }
-            node.verdict = verdict;
-            node.after = after;
+            node.before = judged.before;
+            node.verdict = judged.verdict;
+            node.after = judged.after;
             if moved {
                 queue.extend(self.resting.get(&Some(hash)).into_iter().flatten().copied());
             }
         }
-        if revocations_changed || logs.get(party).is_some_and(|log| self.depends_on_others(log)) {
-            changed_documents.extend(self.signed_by_revoked(party, logs));
+        if let Some(log) = logs.get(party) {
+            self.branches.settle(log, &entries, &self.signed);
+            if !restoring {
+                changed.extend(self.branches.suspects().copied());
+            }
         }
-        self.publish(party, logs, &changed_documents)
+        self.publish(party, logs, &changed, restoring)
     }
 
     /// Judges again what other logs may protect from a revocation on another branch.
     pub(super) fn others_changed(
-        &self,
+        &mut self,
         party: &MemberId,
         logs: &mut BTreeMap<MemberId, Log>,
     ) -> Vec<(Head, Effect)> {
-        let documents = self.signed_by_revoked(party, logs);
-        self.publish(party, logs, &documents)
+        let suspects = self.branches.suspects().copied().collect();
+        self.publish(party, logs, &suspects, false)
     }
 
-    fn verdict(&mut self, log: &Log, node: &Node, charter: &Charter) -> (Effect, Option<Arc<Authority>>) {
+    fn index(&mut self, node: &Node) {
+        let hash = node.head.hash;
+        self.resting.entry(node.authority.map(|pointer| pointer.hash)).or_default().insert(hash);
+        self.documents.entry(node.document).or_default().push(hash);
+        if let Facts::Dispatch(dispatch) = &node.facts {
+            for key in &dispatch.signers {
+                self.signed.entry(*key).or_default().insert(hash);
+            }
+        }
+    }
+
+    /// The judgement of one entry by itself; nothing when what it rests on is as it was.
+    fn verdict(&mut self, log: &Log, node: &Node, charter: &Charter) -> Option<Judged> {
         let found = log.authority_before(node);
         let rests_on = found.unwrap_or(node.authority).map(|pointer| pointer.hash);
         if found.is_some_and(|found| found != node.authority) {
@@ -114,68 +142,66 @@ impl Judge {
             None => Some(&self.founding),
             Some(hash) => log.get(&hash).and_then(|authority| authority.after.as_ref()),
         };
-        let Some(before) = before else { return (Effect::AuthorityUnknown, None) };
-        if let Some(why) = log.out_of_place(node) {
-            // Without effect, it changes nothing for those that come after it.
-            return (Effect::Void(why), node.facts.is_authority().then(|| Arc::clone(before)));
+        let Some(before) = before.cloned() else {
+            return Some(Judged { before: None, verdict: Effect::AuthorityUnknown, after: None });
+        };
+        let out_of_place = log.out_of_place(node);
+        let as_it_was = match (&out_of_place, &node.verdict) {
+            (Some(why), Effect::Void(known)) => why == known,
+            (None, verdict) => !matches!(verdict, Effect::Void(Void::Misplaced | Void::FalseAuthority)),
+            _ => false,
+        };
+        // Signatures are dear: a chain of entries that came in the wrong order is not judged again and again.
+        if as_it_was && same(node.before.as_ref(), Some(&before)) {
+            return None;
         }
-        match &node.facts {
-            Facts::Junk(why) => (Effect::Void(why.clone()), None),
-            Facts::Dispatch(dispatch) => match before.judge(dispatch, charter) {
+        let (verdict, after) = match (out_of_place, &node.facts) {
+            // Without effect, it changes nothing for those that come after it.
+            (Some(why), facts) => (Effect::Void(why), facts.is_authority().then(|| Arc::clone(&before))),
+            (None, Facts::Junk(why)) => (Effect::Void(why.clone()), None),
+            (None, Facts::Dispatch(dispatch)) => match before.judge(dispatch, charter) {
                 Ok(()) => (Effect::Accepted, None),
                 Err(why) => (Effect::Void(why), None),
             },
-            Facts::Authority(kind, document) => match before.after(*kind, document, node.head.hash) {
+            (None, Facts::Authority(kind, document)) => match before.after(*kind, document, node.head.hash) {
                 Ok(after) => (Effect::Accepted, Some(Arc::new(after))),
-                Err(why) => (Effect::Void(why), Some(Arc::clone(before))),
+                Err(why) => (Effect::Void(why), Some(Arc::clone(&before))),
             },
-        }
+        };
+        Some(Judged { before: Some(before), verdict, after })
     }
 
-    /// Notes what `hash` revokes; true when that changed.
-    fn note_revocations(&mut self, hash: EntryHash, after: Option<&Arc<Authority>>) -> bool {
-        let revoked: BTreeSet<PublicKey> = after
-            .into_iter()
-            .flat_map(|after| after.revocations())
-            .filter(|(_, by)| **by == hash)
-            .map(|(key, _)| *key)
-            .collect();
-        let mut changed = false;
-        for key in &revoked {
-            changed |= self.revocations.entry(*key).or_default().insert(hash);
-        }
-        self.revocations.retain(|key, by| {
-            changed |= !revoked.contains(key) && by.remove(&hash);
-            !by.is_empty()
-        });
-        changed
-    }
-
-    fn signed_by_revoked(&self, party: &MemberId, logs: &BTreeMap<MemberId, Log>) -> BTreeSet<DocumentId> {
-        let Some(log) = logs.get(party) else { return BTreeSet::new() };
-        log.nodes()
-            .filter(|node| match &node.facts {
-                Facts::Dispatch(dispatch) => {
-                    dispatch.signers.iter().any(|key| self.revocations.contains_key(key))
-                }
-                Facts::Authority(..) | Facts::Junk(_) => false,
-            })
-            .map(|node| node.document)
-            .collect()
-    }
-
-    /// Decides among entries of one document, and reports every effect that changed.
+    /// Decides the effect of entries whose judgement has changed, and reports every effect that is other than before.
     fn publish(
-        &self,
+        &mut self,
         party: &MemberId,
         logs: &mut BTreeMap<MemberId, Log>,
-        documents: &BTreeSet<DocumentId>,
+        changed: &BTreeSet<EntryHash>,
+        restoring: bool,
     ) -> Vec<(Head, Effect)> {
         let mut decided: Vec<(EntryHash, Effect)> = Vec::new();
         if let Some(log) = logs.get(party) {
-            for document in documents {
-                let entries = self.documents.get(document).map_or(&[][..], Vec::as_slice);
-                decided.extend(self.decide(party, logs, log, entries));
+            let witnesses =
+                if restoring { Witnesses::default() } else { self.branches.witnesses(party, logs) };
+            let mut whole = BTreeSet::new();
+            for node in changed.iter().filter_map(|hash| log.get(hash)) {
+                match self.speaks.get(&node.document).filter(|hash| !changed.contains(*hash)) {
+                    // One more after the entry that speaks already: it concerns no other.
+                    Some(first) if log.get(first).is_some_and(|first| first.place() < node.place()) => {
+                        let first = Some(*first);
+                        decided.push((node.head.hash, self.decide(log, &witnesses, node, first)));
+                    }
+                    // One that cannot speak, where none does.
+                    None if node.verdict != Effect::Accepted && !self.speaks.contains_key(&node.document) => {
+                        decided.push((node.head.hash, node.verdict.clone()));
+                    }
+                    _ => {
+                        whole.insert(node.document);
+                    }
+                }
+            }
+            for document in whole {
+                decided.extend(self.decide_among(log, &witnesses, document));
             }
         }
         let mut changes = Vec::new();
@@ -192,84 +218,52 @@ impl Judge {
         changes
     }
 
-    fn decide(
-        &self,
-        party: &MemberId,
-        logs: &BTreeMap<MemberId, Log>,
+    /// Decides among all entries of one document: of those that may speak, the first does.
+    fn decide_among(
+        &mut self,
         log: &Log,
-        entries: &[EntryHash],
+        witnesses: &Witnesses,
+        document: DocumentId,
     ) -> Vec<(EntryHash, Effect)> {
+        let entries = self.documents.get(&document).map_or(&[][..], Vec::as_slice);
         let mut nodes: Vec<&Node> = entries.iter().filter_map(|hash| log.get(hash)).collect();
-        nodes.sort_by_key(|node| (node.head.card, node.head.seq, node.head.hash));
+        nodes.sort_by_key(|node| node.place());
         let mut first = None;
-        nodes
-            .into_iter()
-            .map(|node| {
-                // Documents that say who may sign are judged once each along their own branch, by `Authority`.
-                let effect = if node.verdict != Effect::Accepted || node.facts.is_authority() {
-                    node.verdict.clone()
-                } else if let Some(key) = self.revoked_elsewhere(party, logs, log, node) {
-                    Effect::Void(Void::RevokedOfficer(key))
-                } else if let Some(first) = first {
-                    Effect::Void(Void::AlreadyInEffect(first))
-                } else {
-                    first = Some(node.head.hash);
-                    Effect::Accepted
-                };
-                (node.head.hash, effect)
-            })
-            .collect()
+        let mut decided = Vec::new();
+        for node in nodes {
+            let effect = self.decide(log, witnesses, node, first);
+            if effect == Effect::Accepted && !node.facts.is_authority() {
+                first = Some(node.head.hash);
+            }
+            decided.push((node.head.hash, effect));
+        }
+        match first {
+            Some(first) => self.speaks.insert(document, first),
+            None => self.speaks.remove(&document),
+        };
+        decided
     }
 
-    /// A signer whose key another branch revokes, unless another party's log shows that the entry was there before.
-    fn revoked_elsewhere(
-        &self,
-        party: &MemberId,
-        logs: &BTreeMap<MemberId, Log>,
-        log: &Log,
-        node: &Node,
-    ) -> Option<PublicKey> {
-        if !log.is_branched() || !node.is_chained() {
-            return None;
+    /// The effect of one entry, when `first` already speaks for its document.
+    fn decide(&self, log: &Log, witnesses: &Witnesses, node: &Node, first: Option<EntryHash>) -> Effect {
+        // Documents that say who may sign are judged once each along their own branch, by `Authority`.
+        if node.verdict != Effect::Accepted || node.facts.is_authority() {
+            node.verdict.clone()
+        } else if let Some(key) = self.branches.revoked_elsewhere(log, witnesses, node) {
+            Effect::Void(Void::RevokedOfficer(key))
+        } else if let Some(first) = first {
+            Effect::Void(Void::AlreadyInEffect(first))
+        } else {
+            Effect::Accepted
         }
-        let Facts::Dispatch(dispatch) = &node.facts else { return None };
-        dispatch.signers.iter().copied().find(|key| {
-            self.revocations.get(key).into_iter().flatten().any(|revocation| {
-                let Some(revocation) = log.get(revocation).filter(|revocation| revocation.is_chained())
-                else {
-                    return false;
-                };
-                let same_branch =
-                    log.leads_to(node, &revocation.head.hash) || log.leads_to(revocation, &node.head.hash);
-                !same_branch && !witnessed(party, logs, log, node, revocation)
-            })
-        })
     }
 }
 
-/// Whether some other party wrote, before it had seen the revocation, that it had seen the entry.
-fn witnessed(
-    party: &MemberId,
-    logs: &BTreeMap<MemberId, Log>,
-    log: &Log,
-    node: &Node,
-    revocation: &Node,
-) -> bool {
-    let covers = |witness: &Node, what: &Node| {
-        witness.seen.iter().any(|head| head.party == *party && log.leads_to(what, &head.hash))
-    };
-    logs.iter().filter(|(other, _)| *other != party).any(|(_, other)| {
-        other.nodes().filter(|witness| witness.is_chained() && covers(witness, node)).any(|witness| {
-            let mut at = Some(witness);
-            while let Some(earlier) = at {
-                if covers(earlier, revocation) {
-                    return false;
-                }
-                at = other.get(&earlier.prev);
-            }
-            true
-        })
-    })
+/// One entry judged by itself.
+struct Judged {
+    before: Option<Arc<Authority>>,
+    verdict: Effect,
+    after: Option<Arc<Authority>>,
 }
 
 fn same(one: Option<&Arc<Authority>>, other: Option<&Arc<Authority>>) -> bool {

@@ -52,6 +52,10 @@ pub struct Node {
     pub chaining: Chaining,
     /// What is said of its effect.
     pub effect: Effect,
+    /// An earlier entry of its chain, far enough back that any of them is found in few steps; of the first, itself.
+    jump: EntryHash,
+    /// What held before it when it was last judged.
+    pub(super) before: Option<Arc<Authority>>,
     /// What holds after it, for an entry that says who may sign.
     pub(super) after: Option<Arc<Authority>>,
     /// Its effect before repeated documents are looked at.
@@ -73,6 +77,8 @@ impl Node {
             size: item.entry.bytes().len() + item.text.len(),
             chaining: Chaining::Pending,
             effect: Effect::AuthorityUnknown,
+            jump: entry.prev,
+            before: None,
             after: None,
             verdict: Effect::AuthorityUnknown,
         }
@@ -81,6 +87,11 @@ impl Node {
     /// Whether everything before it is here.
     pub const fn is_chained(&self) -> bool {
         matches!(self.chaining, Chaining::Chained { .. })
+    }
+
+    /// By which entries of one document are ordered: volume, number, name.
+    pub(super) const fn place(&self) -> (CardSerial, Seq, EntryHash) {
+        (self.head.card, self.head.seq, self.head.hash)
     }
 
     /// The pointer to itself.
@@ -120,23 +131,41 @@ impl Log {
         let mut queue = vec![start];
         while let Some(hash) = queue.pop() {
             let Some(chaining) = self.nodes.get(&hash).map(|node| self.chaining_of(node)) else { continue };
+            let jump = self.jump_of(hash);
             let Some(node) = self.nodes.get_mut(&hash) else { continue };
             node.chaining = chaining;
             match chaining {
                 Chaining::Pending => continue,
+                // What follows it is misplaced as well.
                 Chaining::Misplaced => {}
                 Chaining::Chained { .. } => {
+                    node.jump = jump;
                     let head = node.head.clone();
                     let prev = node.prev;
                     let tips = self.tips.entry(head.card).or_default();
                     tips.retain(|tip| tip.hash != prev);
                     tips.push(head);
-                    queue.extend(self.children.get(&hash).into_iter().flatten().copied());
                 }
             }
+            queue.extend(self.children.get(&hash).into_iter().flatten().copied());
             settled.push(hash);
         }
         settled
+    }
+
+    /// Where a chained entry's jump leads: a skew-binary row, by which every earlier entry is found in a number of
+    /// steps that grows with the logarithm of the distance.
+    fn jump_of(&self, hash: EntryHash) -> EntryHash {
+        let Some(node) = self.nodes.get(&hash).filter(|node| node.head.seq > Seq::FIRST) else { return hash };
+        let jump = |from: &Node| self.nodes.get(&from.jump);
+        let prev = self.nodes.get(&node.prev);
+        let (Some(prev), Some(near), Some(far)) =
+            (prev, prev.and_then(jump), prev.and_then(jump).and_then(jump))
+        else {
+            return node.prev;
+        };
+        let [prev_at, near_at, far_at] = [prev, near, far].map(|node| node.head.seq.0);
+        if prev_at.wrapping_sub(near_at) == near_at.wrapping_sub(far_at) { far.head.hash } else { node.prev }
     }
 
     fn chaining_of(&self, node: &Node) -> Chaining {
@@ -249,7 +278,9 @@ impl Log {
             if node.head.seq <= ancestor.head.seq {
                 return false;
             }
-            at = self.nodes.get(&node.prev);
+            let jump = self.nodes.get(&node.jump).filter(|_| node.is_chained());
+            at =
+                jump.filter(|jump| jump.head.seq >= ancestor.head.seq).or_else(|| self.nodes.get(&node.prev));
         }
         false
     }

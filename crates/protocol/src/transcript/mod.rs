@@ -5,10 +5,12 @@
 //! logs, so two nodes that hold the same logs always agree.
 
 pub mod authority;
+mod branches;
 pub mod effect;
 pub mod entry;
 pub mod facts;
 mod judge;
+mod layers;
 pub mod log;
 pub mod receipt;
 
@@ -27,7 +29,7 @@ use crate::{
     hash::{ChannelId, DocumentId, EntryHash},
     identity::{Verified, card::CardSerial, member::MemberId},
 };
-use judge::Judge;
+use judge::{Judge, Settled};
 
 /// All parties' logs of one channel.
 #[derive(Clone, Debug)]
@@ -39,6 +41,7 @@ pub struct Transcript {
     /// Whose log each entry is in.
     owners: BTreeMap<EntryHash, MemberId>,
     documents: BTreeMap<DocumentId, Vec<EntryHash>>,
+    restoring: bool,
 }
 
 /// What an entry's coming in has changed.
@@ -63,6 +66,20 @@ impl Transcript {
             charter: Arc::new(charter),
             owners: BTreeMap::new(),
             documents: BTreeMap::new(),
+            restoring: false,
+        }
+    }
+
+    /// Entries are being read back: what rests on all logs together is judged once, by [`Transcript::restored`].
+    pub(crate) const fn restore(&mut self) {
+        self.restoring = true;
+    }
+
+    /// Everything that was stored has been inserted.
+    pub(crate) fn restored(&mut self) {
+        self.restoring = false;
+        for (party, judge) in &mut self.judges {
+            judge.others_changed(party, &mut self.logs);
         }
     }
 
@@ -85,15 +102,15 @@ impl Transcript {
             return Change::default();
         }
         let fork = log.at(head.card, head.seq).next().map(|other| other.head.clone());
-        let settled = log.insert(entry);
+        let settled = Settled { new: head.hash, entries: log.insert(entry), restoring: self.restoring };
         self.owners.insert(head.hash, party.clone());
         self.documents.entry(entry.entry().document).or_default().push(head.hash);
         let mut judged = match self.judges.get_mut(&party) {
-            Some(judge) => judge.settle(&party, &mut self.logs, &self.charter, head.hash, settled),
+            Some(judge) => judge.settle(&party, &mut self.logs, &self.charter, settled),
             None => Vec::new(),
         };
-        for (other, judge) in &self.judges {
-            if *other != party && self.logs.get(other).is_some_and(|log| judge.depends_on_others(log)) {
+        for (other, judge) in &mut self.judges {
+            if *other != party && judge.depends_on_others() && !self.restoring {
                 judged.extend(judge.others_changed(other, &mut self.logs));
             }
         }
@@ -125,9 +142,16 @@ impl Transcript {
         self.documents.get(document).into_iter().flatten().filter_map(|hash| self.get(hash))
     }
 
-    /// The entry by which a document has effect.
+    /// The entry by which a document has effect. One that says who may sign has it on each branch of a log by
+    /// itself: the branch that speaks now is preferred.
     pub fn effective(&self, document: &DocumentId) -> Option<&Node> {
-        self.entries_of(document).find(|node| node.effect == Effect::Accepted)
+        let effective = || self.entries_of(document).filter(|node| node.effect == Effect::Accepted);
+        effective().find(|node| !self.is_disowned(node)).or_else(|| effective().next())
+    }
+
+    /// Whether an entry stands on a branch that its party has left. See [`Log::is_disowned`].
+    pub fn is_disowned(&self, node: &Node) -> bool {
+        self.logs.get(&node.head.party).is_some_and(|log| log.is_disowned(node))
     }
 
     /// The entry that a serial names: the one on the branch that speaks, else the one held.
