@@ -29,7 +29,7 @@ use crate::{
 pub struct Send {
     /// What a failed command kept, or the text of a dispatch with its signatures beside it (FILE.sig, FILE.2.sig, …).
     pub file: PathBuf,
-    /// A signature on the text, as `ssh-keygen -Y sign -n dispatch@demarche.v1` made it; may be repeated.
+    /// A signature on the text, as `ssh-keygen -Y sign -n dispatch@demarche.v1` made it.
     #[arg(long, value_name = "FILE.sig")]
     pub signature: Vec<PathBuf>,
     /// How long to stay with it.
@@ -79,8 +79,10 @@ fn with_signatures(document: SignedDocument, signatures: &[PathBuf]) -> Result<S
     signatures.iter().try_fold(document, |document, path| {
         let armoured = text_of(path)?;
         let signature = KeySignature::from_armoured(&armoured, Namespace::Dispatch);
-        let signature =
-            signature.map_err(|why| unverified(format!("{}: {}", path.display(), chain(&why))))?;
+        let signature = signature.map_err(|why| {
+            unverified(format!("{}: {}", path.display(), chain(&why)))
+                .help(format!("ssh-keygen -Y sign -n {} -f officer.key FILE", Namespace::Dispatch))
+        })?;
         Ok(document.with_signature(signature))
     })
 }

@@ -1,0 +1,216 @@
+//! `--wait` and `watch`: the steps as they come, out of time, refused on the way, a node that goes and comes back.
+
+use std::thread;
+
+use demarche_cli::exit::Exit;
+use demarche_control::types::{EventKind, EvidenceKind, State};
+
+use super::answering::tehrans_notice;
+use crate::{
+    node::{Node, evidence},
+    scene::{Desk, Ended, Written},
+};
+
+/// Runs a command beside what happens at the node.
+fn beside(desk: &Desk, arguments: &[&str], stdin: &str, happens: impl FnOnce(&Written)) -> Ended {
+    let out = Written::default();
+    thread::scope(|scope| {
+        let command = scope.spawn(|| desk.run_on(arguments, stdin, &out));
+        happens(&out);
+        command.join().unwrap()
+    })
+}
+
+fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn waiting_shows_each_step_until_the_one_asked_for() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let arguments = ["breach", "3.2", "--wait", "acknowledged", "--timeout", "60s"];
+    let ended = beside(&desk, &arguments, "Boarding", |out| {
+        node.until_listeners(1);
+        for (state, kind, by, word) in [
+            (State::Custody, EvidenceKind::Custody, "muscat", "IN CUSTODY"),
+            (State::Delivered, EvidenceKind::Delivered, "tehran", "DELIVERED"),
+            (State::Opened, EvidenceKind::Opened, "tehran", "OPENED"),
+            (State::Acknowledged, EvidenceKind::Acknowledged, "tehran", "ACKNOWLEDGED"),
+        ] {
+            let mut piece = evidence(kind, by);
+            piece.officer = Some("Desk of the ministry".to_owned());
+            node.held().step("washington/1", state, piece);
+            until(|| out.text().contains(word));
+        }
+    });
+    let ended = ended.with(Exit::Done);
+    let steps: Vec<&str> = ended.out.lines().collect();
+    assert_eq!(steps[0], "RECORDED HERE, NOT YET DELIVERED  washington/1");
+    assert_eq!(steps[1], "09:40:00.000Z  IN CUSTODY   mediator muscat signed that it keeps it");
+    assert_eq!(steps[2], "09:40:00.000Z  DELIVERED    tehran's node holds it, signed");
+    assert!(
+        steps[4].ends_with("Desk of the ministry of tehran signed: receipt and understanding; not agreement")
+    );
+    assert_eq!(steps.len(), 5, "each step once: {steps:?}");
+}
+
+#[test]
+fn out_of_time_is_exit_5_recorded_and_going_on() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let ended =
+        desk.run(&["say", "--wait", "delivered", "--timeout", "1s", "--json"], "Text").with(Exit::OutOfTime);
+    assert!(
+        ended.err.contains("it is recorded and will go on; see demarche show washington/1"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.json()["state"], "recorded");
+    assert_eq!(node.held().shown.len(), 1);
+    assert!(desk.kept().is_empty(), "what is recorded need not be kept");
+}
+
+#[test]
+fn what_is_void_or_expired_on_the_way_is_exit_7_with_the_reason() {
+    for (state, kind) in [(State::Void, EvidenceKind::Void), (State::Expired, EvidenceKind::Expired)] {
+        let desk = Desk::new();
+        let node = Node::on(&desk.socket());
+        let ended = beside(&desk, &["say", "--wait", "opened", "--timeout", "60s", "--json"], "Text", |_| {
+            node.until_listeners(1);
+            let mut piece = evidence(kind, "tehran");
+            piece.detail = Some("the officer was revoked before".to_owned());
+            node.held().step("washington/1", state, piece);
+        });
+        let ended = ended.with(Exit::RefusedOnTheWay);
+        assert_eq!(ended.json()["state"], state.as_str());
+        if kind == EvidenceKind::Void {
+            assert!(ended.err.contains("of no effect: the officer was revoked before"), "{}", ended.err);
+        }
+    }
+}
+
+#[test]
+fn a_step_already_taken_is_not_waited_for() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    desk.run(&["say"], "Text").with(Exit::Done);
+    node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
+    let json = {
+        // The same text at the same moment is the same document.
+        let ended =
+            desk.run(&["say", "--wait", "custody", "--timeout", "60s", "--json"], "Text").with(Exit::Done);
+        ended.json()
+    };
+    assert_eq!((json["serial"].as_str(), json["state"].as_str()), (Some("washington/1"), Some("delivered")));
+}
+
+#[test]
+fn waiting_survives_a_feed_that_breaks() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let ended = beside(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", |_| {
+        node.until_listeners(1);
+        node.held().cut_feeds();
+        until(|| node.held().listeners() == 0);
+        node.until_listeners(1);
+        node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
+    });
+    let ended = ended.with(Exit::Done);
+    assert!(
+        ended.err.contains("the node is lost") && ended.err.contains("the node is back"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn on_a_terminal_a_send_waits_for_delivery_without_being_told_to() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    let body = desk.put("body", b"Text");
+    let ended = beside(&desk, &["say", "--body-file", body.to_str().unwrap()], "", |_| {
+        node.until_listeners(1);
+        node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
+    });
+    let ended = ended.with(Exit::Done);
+    assert!(ended.out.starts_with("RECORDED HERE, NOT YET DELIVERED  washington/1\n"), "{}", ended.out);
+    assert!(ended.out.contains("DELIVERED    tehran's node holds it"), "{}", ended.out);
+}
+
+#[test]
+fn a_watch_shows_what_comes_and_rings_for_what_is_urgent() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    let ended = beside(&desk, &["watch", "--count", "1"], "", |_| {
+        node.until_listeners(1);
+        let mut held = node.held();
+        held.enter(&tehrans_notice("Passage refused"));
+        let header = held.shown[0].header.clone();
+        held.tell(EventKind::Arrived, Some(header), None);
+    });
+    let ended = ended.with(Exit::Done);
+    assert!(ended.out.contains("ARRIVED") && ended.out.contains("3.2 Passage refused"), "{}", ended.out);
+    assert!(ended.err.contains('\u{7}'), "the bell: {:?}", ended.err);
+}
+
+#[test]
+fn a_watch_that_begins_with_something_unopened_rings_at_once() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    let bell = |state: State| {
+        node.held().shown.clear();
+        node.held().enter(&tehrans_notice("Passage refused"));
+        node.held().shown[0].header.state = state;
+        let ended = beside(&desk, &["watch", "--count", "1"], "", |_| {
+            node.until_listeners(1);
+            // Told only after the look at the inbox that decides about the bell.
+            until(|| node.held().asked.last().is_some_and(|asked| asked.contains("/inbox")));
+            node.held().tell(EventKind::Roster, None, None);
+        });
+        ended.with(Exit::Done).err.contains('\u{7}')
+    };
+    assert!(bell(State::Delivered));
+    until(|| node.held().listeners() == 0);
+    node.held().asked.clear();
+    assert!(!bell(State::Opened));
+}
+
+#[test]
+fn a_watch_resumes_after_the_last_event_and_says_that_the_node_was_lost() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let ended = beside(&desk, &["watch", "--json", "--count", "3"], "", |out| {
+        node.until_listeners(1);
+        node.held().tell(EventKind::Roster, None, None);
+        until(|| out.text().lines().count() == 1);
+        node.held().cut_feeds();
+        until(|| node.held().listeners() == 0);
+        // Happens while nobody listens: it must come all the same.
+        node.held().tell(EventKind::Alarm, None, None);
+        until(|| out.text().lines().count() == 2);
+        node.held().tell(EventKind::Roster, None, None);
+    });
+    let ended = ended.with(Exit::Done);
+    let kinds: Vec<String> = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string())
+        .collect();
+    assert_eq!(kinds, ["1", "2", "3"]);
+    assert!(
+        ended.err.contains("NODE LOST at 09:40:00.000Z") && ended.err.contains("the node is back"),
+        "{}",
+        ended.err
+    );
+    assert!(
+        node.held().asked.iter().any(|asked| asked.ends_with("/v1/events?after=1")),
+        "{:?}",
+        node.held().asked
+    );
+}

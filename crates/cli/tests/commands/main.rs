@@ -1,0 +1,12 @@
+//! Every command against a small node of our own making: what it prints, what it sends, and how it fails.
+
+mod answering;
+mod dialogue;
+mod failing;
+mod following;
+mod lying;
+mod node;
+mod reading;
+mod reference_page;
+mod reporting;
+mod scene;

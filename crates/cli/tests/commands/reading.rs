@@ -1,0 +1,276 @@
+//! `inbox`, `open`, `show`, `cases`, `status`, `line test`, `completions`: what is printed, and what is told to whom.
+
+use demarche_cli::exit::Exit;
+use demarche_control::types::{
+    ChannelStatus, EvidenceKind, LineTest, LinkState, LogHead, Path, Peer, State, Status, Verdict,
+};
+use demarche_protocol::hash::{DocumentId, EntryHash, sha256};
+
+use super::answering::tehrans_notice;
+use crate::{
+    node::{Node, evidence},
+    scene::{Desk, WASHINGTON_OFFICER, channel, id, key, now},
+};
+
+#[test]
+fn an_inbox_shows_headers_marks_what_is_unopened_and_tells_nobody() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    desk.run(&["say"], "All quiet.").with(Exit::Done);
+    node.held().asked.clear();
+    let ended = desk.run(&["inbox"], "").with(Exit::Done);
+    let lines: Vec<&str> = ended.out.lines().collect();
+    assert_eq!(
+        lines[0],
+        "* tehran/1           FLASH     breach          delivered    2026-11-23 09:40:00Z  3.2 Passage refused"
+    );
+    assert!(lines[1].starts_with("  washington/1       ROUTINE   statement       recorded "), "{}", lines[1]);
+    assert!(!ended.out.contains("turned back"), "no body in an inbox");
+    assert!(node.held().asked.iter().all(|asked| asked.starts_with("GET ")), "{:?}", node.held().asked);
+    let json = desk.run(&["inbox", "--json"], "").with(Exit::Done).json();
+    assert_eq!(json[0]["serial"], "tehran/1");
+    assert!(json[0].get("body").is_none() && json[0].get("text").is_none());
+    assert_eq!(desk.run(&["inbox", "--unopened", "--json"], "").json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn opening_says_first_that_it_will_be_told_and_names_the_officer() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    let ended = desk.run(&["open", "tehran/1"], "").with(Exit::Done);
+    assert!(ended.err.starts_with("opening tehran/1: tehran will be told"), "{}", ended.err);
+    assert!(
+        ended.out.contains("A vessel was turned back.") && ended.out.contains("Verified here"),
+        "{}",
+        ended.out
+    );
+    assert_eq!(node.held().opened_by, [key(WASHINGTON_OFFICER).public().to_openssh()]);
+}
+
+#[test]
+fn showing_tells_nobody_and_gives_the_evidence_in_plain_words() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    desk.run(&["breach", "3.2"], "Boarding\nText").with(Exit::Done);
+    node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
+    let mut opened = evidence(EvidenceKind::Opened, "tehran");
+    opened.officer = Some("Desk of the ministry".to_owned());
+    opened.verified = false;
+    node.held().step("washington/1", State::Opened, opened);
+    desk.run(&["say", "--case", "washington/1"], "More.").with(Exit::Done);
+    node.held().asked.clear();
+    let ended = desk.run(&["show", "washington/1"], "").with(Exit::Done);
+    for said in [
+        "FLASH breach washington/1\n",
+        "Provision   3.2 Freedom of navigation\n",
+        "DELIVERED    tehran's node holds it, signed\n",
+        "displayed to Desk of the ministry, signed  NOT VERIFIED\n",
+        "In this case\nwashington/2 ",
+    ] {
+        assert!(ended.out.contains(said), "{said}: {}", ended.out);
+    }
+    assert!(node.held().asked.iter().all(|asked| asked.starts_with("GET ")));
+    let json = desk.run(&["show", "washington/1", "--json"], "").with(Exit::Done).json();
+    assert_eq!(json["body"], "Text");
+    assert_eq!(json["evidence"][1]["kind"], "delivered");
+    assert_eq!(json["evidence"][2]["verified"], false);
+}
+
+#[test]
+fn the_signed_text_can_be_had_byte_for_byte() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    desk.run(&["say"], "All quiet.").with(Exit::Done);
+    let ended = desk.run(&["show", "washington/1", "--text"], "").with(Exit::Done);
+    let document = node.held().shown[0].header.document;
+    assert_eq!(DocumentId::from_bytes(sha256(ended.out.as_bytes())), document);
+}
+
+#[test]
+fn b4_a_peers_escapes_never_reach_the_terminal() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    let evil: String = ('\0'..'\u{a0}').filter(|c| c.is_control()).chain(['\u{202e}', '\u{2066}']).collect();
+    {
+        let mut held = node.held();
+        let header = &mut held.shown[0].header;
+        header.title = Some(format!("title{evil}"));
+        header.officer = format!("officer{evil}");
+        header.void_reason = Some(format!("void{evil}"));
+        let mut piece = evidence(EvidenceKind::Void, "tehran");
+        piece.detail = Some(format!("detail{evil}"));
+        held.shown[0].evidence.push(piece);
+        held.shown[0].body = Some(format!("body{evil}"));
+        held.shown[0].fields.insert("place".to_owned(), format!("place{evil}"));
+    }
+    for arguments in [
+        ["inbox"].as_slice(),
+        &["show", "tehran/1"],
+        &["open", "tehran/1"],
+        &["cases"],
+        &["ack", "tehran/1"],
+        &["inbox", "--json"],
+        &["show", "tehran/1", "--json"],
+        &["cases", "--json"],
+        &["show", "tehran/1", "--text"],
+    ] {
+        let ended = desk.run(arguments, "");
+        for text in [&ended.out, &ended.err] {
+            let acting: Vec<char> = text.chars().filter(|c| c.is_control() && *c != '\n').collect();
+            assert!(acting.is_empty(), "{arguments:?}: {acting:?}");
+            assert!(!text.contains(['\u{202e}', '\u{2066}']), "{arguments:?}");
+        }
+    }
+    assert!(desk.run(&["show", "tehran/1"], "").out.contains("<U+001B>"), "shown, not hidden");
+}
+
+#[test]
+fn e7_an_exercise_is_bannered() {
+    let desk = Desk::new();
+    let _node = Node::on(&desk.socket());
+    desk.run(&["breach", "3.1", "--nature", "exercise"], "Title").with(Exit::Done);
+    let shown = desk.run(&["show", "washington/1"], "").with(Exit::Done);
+    assert!(shown.out.starts_with("EXERCISE EXERCISE EXERCISE\n"), "{}", shown.out);
+    assert!(desk.run(&["inbox"], "").out.contains("[EXERCISE] "));
+}
+
+#[test]
+fn cases_are_listed_with_how_far_they_have_come() {
+    let desk = Desk::new();
+    let _node = Node::on(&desk.socket());
+    assert_eq!(desk.run(&["cases"], "").with(Exit::Done).out, "no cases\n");
+    desk.run(&["breach", "3.2"], "Boarding").with(Exit::Done);
+    desk.run(&["say", "--case", "washington/1"], "More.").with(Exit::Done);
+    let ended = desk.run(&["cases"], "").with(Exit::Done);
+    assert!(ended.out.starts_with("washington/1       FLASH     open "), "{}", ended.out);
+    assert!(ended.out.ends_with("3.2 Boarding  (2 entries)\n"), "{}", ended.out);
+    assert_eq!(desk.run(&["cases", "--json"], "").json()[0]["entries"][1]["kind"], "statement");
+}
+
+fn status(level: Verdict) -> Status {
+    let up = level == Verdict::Up;
+    let state = if up { LinkState::Up } else { LinkState::Down };
+    let cause = (!up).then(|| "mediator muscat unreachable since 09:30:00Z".to_owned());
+    let peer = Peer {
+        party: id("tehran"),
+        state,
+        cause: cause.clone(),
+        since: Some(now()),
+        last_heard: Some(now()),
+        paths: vec![Path { via: "muscat".to_owned(), state, rtt_ms: up.then_some(1.25) }],
+        to_deliver: u64::from(!up),
+    };
+    Status {
+        party: id("washington"),
+        verdict: cause.unwrap_or_else(|| "line to tehran up via muscat".to_owned()),
+        level,
+        channels: vec![ChannelStatus {
+            name: "memo26".to_owned(),
+            channel: channel(),
+            title: "Memorandum of 2026".to_owned(),
+            peers: vec![peer],
+            log: Some(LogHead { seq: 7, hash: EntryHash::of(b"7") }),
+        }],
+        alarms: Vec::new(),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+#[test]
+fn a_status_begins_with_the_verdict_and_check_makes_it_an_exit_code() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    node.held().status = Some(status(Verdict::Up));
+    let ended = desk.run(&["status", "--check"], "").with(Exit::Done);
+    assert!(ended.out.starts_with("line to tehran up via muscat\n"), "{}", ended.out);
+    assert!(ended.out.contains("via muscat up 1.2 ms"), "{}", ended.out);
+    node.held().status = Some(status(Verdict::Down));
+    desk.run(&["status"], "").with(Exit::Done);
+    let ended = desk.run(&["status", "--check"], "").with(Exit::Failed);
+    assert!(ended.out.starts_with("mediator muscat unreachable since"), "{}", ended.out);
+    assert!(ended.out.contains("1 to deliver"), "{}", ended.out);
+    assert_eq!(desk.run(&["status", "--json"], "").json()["channels"][0]["log"]["seq"], 7);
+}
+
+#[test]
+fn a_node_that_is_starting_is_waited_for() {
+    let desk = Desk::new();
+    desk.run(&["status", "--wait-ready", "1s"], "").with(Exit::NodeAway);
+    let node = Node::on(&desk.socket());
+    let ended = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| desk.run(&["status", "--wait-ready", "60s"], ""));
+        // Refused as `stopping` until it has a status; it was asked at least twice by then.
+        while node.held().asked.len() < 2 {
+            std::thread::yield_now();
+        }
+        node.held().status = Some(status(Verdict::Up));
+        waiting.join().unwrap()
+    });
+    ended.with(Exit::Done);
+}
+
+#[test]
+fn a_line_test_prints_the_times_and_its_verdict_is_the_exit_code() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let good = LineTest {
+        peer: id("tehran"),
+        via: "muscat".to_owned(),
+        there_ms: Some(0.5),
+        back_ms: Some(0.75),
+        rtt_ms: Some(1.25),
+        at: now(),
+        verified: true,
+        error: None,
+    };
+    let unsigned = LineTest { verified: false, ..good.clone() };
+    let failed =
+        LineTest { error: Some("no answer within 10 s".to_owned()), verified: false, ..good.clone() };
+    for (tests, exit, said) in [
+        (
+            vec![good.clone()],
+            Exit::Done,
+            "there and back 1.2 ms (there 0.5 ms, back 0.8 ms, by both clocks)  signed, verified",
+        ),
+        (vec![good.clone(), failed], Exit::Failed, "failed: no answer within 10 s"),
+        (vec![unsigned], Exit::Unverified, "NOT VERIFIED"),
+        (Vec::new(), Exit::Failed, "no path to test"),
+    ] {
+        node.held().tests = tests;
+        let ended = desk.run(&["line", "test"], "").with(exit);
+        assert!(ended.out.contains(said), "{}", ended.out);
+    }
+}
+
+#[test]
+fn every_command_that_asks_the_node_is_exit_3_when_it_is_down() {
+    let desk = Desk::new();
+    for arguments in [
+        ["inbox"].as_slice(),
+        &["open", "tehran/1"],
+        &["show", "tehran/1"],
+        &["cases"],
+        &["status"],
+        &["line", "test"],
+        &["watch"],
+        &["ack", "tehran/1"],
+    ] {
+        let ended = desk.run(arguments, "").with(Exit::NodeAway);
+        assert!(ended.err.contains("is not reachable at"), "{}", ended.err);
+        assert!(ended.help().contains("demarched --data"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn completions_are_given_for_each_shell() {
+    let desk = Desk::bare();
+    for (shell, said) in
+        [("bash", "_demarche()"), ("zsh", "#compdef demarche"), ("fish", "complete -c demarche")]
+    {
+        assert!(desk.run(&["completions", shell], "").with(Exit::Done).out.contains(said), "{shell}");
+    }
+}
