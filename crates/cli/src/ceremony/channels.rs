@@ -11,7 +11,7 @@ use demarche_control::{
 use demarche_protocol::{
     charter::Charter,
     document::{DocumentType, SignedDocument},
-    hash::ChannelId,
+    hash::{ChannelId, DocumentId},
     identity::{
         Verified,
         officer::Officer,
@@ -100,6 +100,11 @@ impl Channel {
         roster
     }
 
+    /// Whether it was installed, and the node has not refused it since.
+    pub(super) fn knows(&self, document: DocumentId) -> bool {
+        knows(&self.directory, document)
+    }
+
     /// The officers as the installed documents have them at `now`.
     pub(super) fn officers(&self, now: Timestamp) -> Vec<OfficerInfo> {
         let id = self.id();
@@ -146,8 +151,7 @@ impl Channel {
 /// Leaves a verified document in a channel's directory: first where the node looks, then where this tool remembers.
 pub(super) fn leave(directory: &ChannelDir, document: &SignedDocument) -> Result<Left> {
     let id = document.id();
-    let refused_before = directory.refused_file(id).exists();
-    if directory.installed_file(id).exists() && !refused_before {
+    if knows(directory, id) {
         return Ok(Left::Already);
     }
     let file = SignedFile::of(document).map_err(|why| failed(why.to_string()))?.to_json();
@@ -161,6 +165,10 @@ pub(super) fn leave(directory: &ChannelDir, document: &SignedDocument) -> Result
         layout::remove(&path).map_err(|why| unwritten(&path, &why))?;
     }
     Ok(Left::New)
+}
+
+fn knows(directory: &ChannelDir, document: DocumentId) -> bool {
+    directory.installed_file(document).exists() && !directory.refused_file(document).exists()
 }
 
 /// A file that cannot be written.

@@ -6,7 +6,7 @@ mod verify;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use demarche_protocol::{charter::Charter, document::DocumentType, hash::ChannelId};
+use demarche_protocol::{charter::Charter, dispatch::Precedence, document::DocumentType, hash::ChannelId};
 use serde_json::{Value, json};
 
 use super::{
@@ -71,10 +71,10 @@ fn explain(args: &FileArgs) -> Result<Said> {
         .lines(plain.lines)
         .line("")
         .line(
-            "Read each root’s groups of digits aloud to its owner, over a line on which you know the voice.",
+            "Read each root's groups of digits aloud to its owner, over a line on which you know the voice.",
         )
-        .line("The channel’s hash is the charter’s: whoever compares it compares the whole text.")
-        .next(format!("each member’s roots: demarche sign {} --key ROOT.key", quoted(&args.file)))
+        .line("The channel's hash is the charter's: whoever compares it compares the whole text.")
+        .next(format!("each member's roots: demarche sign {} --key ROOT.key", quoted(&args.file)))
         .json(describe(&beside, &charter)))
 }
 
@@ -137,7 +137,7 @@ fn describe(beside: &Beside, charter: &Charter) -> Value {
         "provisions": charter.provisions.iter().map(|provision| json!({
             "code": provision.code,
             "title": provision.title,
-            "precedence": provision.precedence.map(|precedence| precedence.as_str()),
+            "precedence": provision.precedence.map(Precedence::as_str),
         })).collect::<Vec<_>>(),
         "departures": charter.policy.departures(),
         "complete": standing.iter().all(super::check::Standing::complete),

@@ -1,5 +1,7 @@
 //! The configuration that `setup` writes: the documented example, with a mediator's addresses put in.
 
+use std::fmt::Write as _;
+
 /// Every key with what it does; what stands behind `#!` is an example.
 const EXAMPLE: &str = include_str!("../../../../examples/demarched.toml");
 
@@ -12,7 +14,8 @@ pub(super) fn render(listen: &[String], public: &[String]) -> String {
         for (key, values) in [("listen", listen), ("public", public)] {
             if line.starts_with(&format!("#! {key} = ")) && !values.is_empty() {
                 let quoted: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
-                out.push_str(&format!("{key} = [{}]\n", quoted.join(", ")));
+                // Writing into a String cannot fail.
+                let _ = writeln!(out, "{key} = [{}]", quoted.join(", "));
             }
         }
     }

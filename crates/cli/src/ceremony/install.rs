@@ -4,15 +4,19 @@
 mod charter;
 mod credential;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use clap::Args;
 use demarche_control::{
     ClientError,
-    types::{Installed, Outcome},
+    layout::ChannelDir,
+    types::{ChannelInfo, Installed, Outcome},
 };
-use demarche_protocol::{document::DocumentType, hash::DocumentId};
-use serde_json::{Value, json};
+use demarche_protocol::{
+    document::DocumentType,
+    hash::{ChannelId, DocumentId},
+};
+use serde_json::json;
 
 use super::{
     Desk,
@@ -42,6 +46,20 @@ struct Item {
     channel: String,
     document: DocumentId,
     left: Left,
+}
+
+/// What became of an item.
+enum Fate {
+    /// It was there before, here or in the node.
+    Already,
+    /// The node has it.
+    Taken,
+    /// It lies there; the node does not run.
+    Waiting,
+    /// It lies there, and the node that runs has not taken it yet.
+    Left,
+    /// The node does not want it.
+    Refused(String),
 }
 
 /// Installs.
@@ -75,67 +93,116 @@ pub(super) fn run(args: &InstallArgs, desk: &Desk<'_>) -> Result<Said> {
 
 /// Asks a running node to take it in now, and says what became of it.
 fn tell_node(mut said: Said, items: &[Item], desk: &Desk<'_>) -> Result<Said> {
-    let answer = desk.with_node(|client| async move { client.install().await });
-    let (running, outcomes) = match answer {
-        Ok(outcomes) => (true, outcomes),
-        Err(ClientError::NotReachable { .. }) => (false, Vec::new()),
+    let answer = desk.with_node(|client| async move {
+        let outcomes = client.install().await?;
+        Ok(Node { outcomes, channels: client.channels().await? })
+    });
+    let node = match answer {
+        Ok(node) => Some(node),
+        Err(ClientError::NotReachable { .. }) => None,
         // It is left all the same; the node looks again at its next start.
         Err(other) => {
             said = said.line(format!("the node was asked to take it in and did not: {other}"));
-            (false, Vec::new())
+            None
         }
     };
-    let outcome = |item: &Item| outcomes.iter().find(|outcome| outcome.document == Some(item.document));
     let mut json = Vec::new();
-    let mut why_not = None;
+    let mut refusal = None;
     for item in items {
-        let found = outcome(item);
-        said = said.line(format!("{}: {} ({})", item.channel, item.what, in_words(item, found, running)));
-        json.push(item_json(item, found, running));
-        if let Some(Installed { outcome: Outcome::Refused, why, .. }) = found {
-            let why = why.clone().unwrap_or_else(|| "it does not say why".to_owned());
-            why_not.get_or_insert((item, why));
+        let fate = fate(item, node.as_ref(), desk);
+        said = said.line(format!("{}: {} ({})", item.channel, item.what, fate.in_words()));
+        json.push(json!({
+            "what": item.what,
+            "channel": item.channel,
+            "document": item.document.to_string(),
+            "outcome": fate.word(),
+        }));
+        if let Fate::Refused(why) = fate {
+            refusal.get_or_insert((item, why));
         }
     }
-    if let Some((item, why)) = why_not {
-        return Err(refused(format!("the node refuses {}: {why}", item.what))
+    if let Some((item, why)) = refusal {
+        return Err(refused(format!("the node refuses {}: {}", item.what, why.trim()))
             .help("put that right, then install it again"));
     }
-    if !running {
-        let all_known = items.iter().all(|item| item.left == Left::Already);
-        said = if all_known {
-            said.line("the node does not answer now")
-        } else {
-            said.line("the node is not running; it takes this in when it starts")
-        };
-        said = said.next(format!("demarched --data {}", quoted(desk.data.path())));
+    if node.is_none() {
+        let known = items.iter().all(|item| item.left == Left::Already);
+        said = said
+            .line(if known {
+                "the node does not answer now"
+            } else {
+                "the node is not running; it takes this in when it starts"
+            })
+            .next(format!("demarched --data {}", quoted(desk.data.path())));
     }
-    Ok(said.json(json!({ "running": running, "installed": json })))
+    Ok(said.json(json!({ "running": node.is_some(), "installed": json })))
 }
 
-fn in_words(item: &Item, found: Option<&Installed>, running: bool) -> &'static str {
-    match (item.left, found.map(|found| found.outcome)) {
-        (_, Some(Outcome::Refused)) => "refused by the node",
-        (Left::Already, _) | (_, Some(Outcome::Already)) => "already installed",
-        (_, Some(Outcome::Taken)) => "installed, and taken in by the node",
-        (_, None) if running => "installed; the node takes it in by itself",
-        (_, None) => "installed, waiting for the node",
+/// What a running node says.
+struct Node {
+    outcomes: Vec<Installed>,
+    channels: Vec<ChannelInfo>,
+}
+
+fn fate(item: &Item, node: Option<&Node>, desk: &Desk<'_>) -> Fate {
+    let directory = desk.data.channel(&item.channel);
+    let outcome = node.and_then(|node| {
+        node.outcomes.iter().find(|outcome| {
+            // One document may be left in several channels.
+            outcome.document == Some(item.document)
+                && desk.data.path().join(&outcome.file).starts_with(directory.path())
+        })
+    });
+    match outcome {
+        Some(Installed { outcome: Outcome::Refused, why, .. }) => {
+            return Fate::Refused(why.clone().unwrap_or_else(|| "it does not say why".to_owned()));
+        }
+        Some(Installed { outcome: Outcome::Already, .. }) => return Fate::Already,
+        Some(Installed { outcome: Outcome::Taken, .. }) => return Fate::Taken,
+        None => {}
+    }
+    // The node may have looked by itself just before it was asked.
+    if let Ok(why) = fs::read_to_string(directory.refused_why(item.document)) {
+        return Fate::Refused(why);
+    }
+    let lies_there = directory.incoming_file(item.document).exists();
+    let is_channel = ChannelId::from(item.document);
+    match (node, item.left) {
+        (_, Left::Already) => Fate::Already,
+        (None, Left::New) => Fate::Waiting,
+        (Some(_), Left::New) if lies_there => Fate::Left,
+        (Some(node), Left::New) if item.is_charter(&directory) => {
+            if node.channels.iter().any(|info| info.channel == is_channel) { Fate::Taken } else { Fate::Left }
+        }
+        (Some(_), Left::New) => Fate::Taken,
     }
 }
 
-fn item_json(item: &Item, found: Option<&Installed>, running: bool) -> Value {
-    let state = match (item.left, found.map(|found| found.outcome)) {
-        (_, Some(Outcome::Refused)) => "refused",
-        (Left::Already, _) | (_, Some(Outcome::Already)) => "already",
-        (_, Some(Outcome::Taken)) => "taken",
-        (_, None) if running => "left",
-        (_, None) => "waiting",
-    };
-    json!({
-        "what": item.what,
-        "channel": item.channel,
-        "document": item.document.to_string(),
-        "outcome": state,
-        "why": found.and_then(|found| found.why.clone()),
-    })
+impl Item {
+    /// The charter is no incoming document: it is the channel's own file.
+    fn is_charter(&self, directory: &ChannelDir) -> bool {
+        !directory.installed_file(self.document).exists()
+    }
+}
+
+impl Fate {
+    const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Already => "already installed",
+            Self::Taken => "installed, and taken in by the node",
+            Self::Waiting => "installed, waiting for the node",
+            Self::Left => "installed; the node takes it in by itself",
+            Self::Refused(_) => "refused by the node",
+        }
+    }
+
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Already => "already",
+            Self::Taken => "taken",
+            Self::Waiting => "waiting",
+            Self::Left => "left",
+            Self::Refused(_) => "refused",
+        }
+    }
 }

@@ -70,9 +70,9 @@ pub(super) fn run(command: KeyCommand, desk: &Desk<'_>) -> Result<Said> {
     Ok(Said::new(format!("key made: {} (keep it), {} (give it)", path.display(), public_path.display()))
         .line(format!("  fingerprint    {}", public.fingerprint()))
         .line(format!("  to read aloud  {}", public.spoken()))
-        .next(format!("a root’s: demarche setup party --data DIR --id ID --name NAME --root {file}"))
+        .next(format!("a root's: demarche setup party --data DIR --id ID --name NAME --root {file}"))
         .next(format!(
-            "an officer’s: demarche officer draft --name NAME --key {file} --duties draft,release,acknowledge --out officer.toml"
+            "an officer's: demarche officer draft --name NAME --key {file} --duties draft,release,acknowledge --out officer.toml"
         ))
         .json(json!({
             "key": path.display().to_string(),

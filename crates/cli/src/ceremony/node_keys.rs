@@ -47,15 +47,14 @@ pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
     layout::make_directory(&folder, 0o700).map_err(unwritten)?;
     let put =
         |path: std::path::PathBuf, secret: &str| layout::create(&path, secret.as_bytes(), layout::PRIVATE);
-    let role = match draft.addresses {
-        Some(addresses) => Role::Mediator { addresses },
-        None => {
-            let session = SessionSecret::from_bytes(&*random::<32>()?);
-            let prekey = PrekeySecret::from_bytes(&*random::<32>()?, &*random::<64>()?);
-            put(data.session_key(draft.serial), &session_file(&session)).map_err(unwritten)?;
-            put(data.prekey(draft.serial), &prekey_file(&prekey)).map_err(unwritten)?;
-            Role::Party { session: session.public(), prekey: prekey.public() }
-        }
+    let role = if let Some(addresses) = draft.addresses {
+        Role::Mediator { addresses }
+    } else {
+        let session = SessionSecret::from_bytes(&*random::<32>()?);
+        let prekey = PrekeySecret::from_bytes(&*random::<32>()?, &*random::<64>()?);
+        put(data.session_key(draft.serial), &session_file(&session)).map_err(unwritten)?;
+        put(data.prekey(draft.serial), &prekey_file(&prekey)).map_err(unwritten)?;
+        Role::Party { session: session.public(), prekey: prekey.public() }
     };
     let comment = format!("{} node {}", draft.member, draft.serial);
     let pem = openssh::write(&node, &comment, None).map_err(|why| failed(why.to_string()))?;

@@ -67,7 +67,7 @@ fn draft(args: DraftArgs, desk: &Desk<'_>) -> Result<Said> {
     let mut notes = Vec::new();
     words::refuse_existing(&args.out)?;
     let key = desk.key.as_ref().ok_or_else(|| {
-        usage("the officer’s public key is not given")
+        usage("the officer's public key is not given")
             .help("--key officer.pub, the .pub file that the officer gave")
     })?;
     let mut duties = args.duties;
@@ -94,7 +94,7 @@ fn draft(args: DraftArgs, desk: &Desk<'_>) -> Result<Said> {
         .line(format!("  name    {}", officer.name))
         .line(format!("  key     {}", officer.key.fingerprint()))
         .line(format!("  duties  {}", all.join(", ")))
-        .next(format!("on the machine of {}’s roots: demarche sign {file} --key ROOT.key", officer.party))
+        .next(format!("on the machine of {}'s roots: demarche sign {file} --key ROOT.key", officer.party))
         .next(format!("then: demarche install {file} --data DIR"))
         .json(json!({
             "file": args.out.display().to_string(),
@@ -122,7 +122,7 @@ fn party_at_hand(out: &Path, desk: &Desk<'_>) -> Result<MemberId> {
     let ask = |found: &[MemberId]| {
         let choices: Vec<String> = found.iter().map(|party| format!("--party {party}")).collect();
         usage("it is not said for which party the officer acts").help(if choices.is_empty() {
-            "add --party ID, or --data with the party’s data directory".to_owned()
+            "add --party ID, or --data with the party's data directory".to_owned()
         } else {
             format!("add {}", choices.join(" or "))
         })

@@ -65,7 +65,7 @@ pub(super) fn explain(text: &str) -> Result<(DocumentType, Plain), DocumentError
 
 /// A charter: who, by which roots, under which provisions, and what is not as usual.
 pub(super) fn charter(charter: &Charter) -> Plain {
-    let plain = Plain::new(format!("This charter founds a channel under “{}”.", charter.title))
+    let plain = Plain::new(format!("This charter founds a channel under \"{}\".", charter.title))
         .line("drafted", day(charter.drafted_at));
     let plain = charter.parties.iter().fold(plain, |plain, party| plain.lines(member("party", party)));
     let plain = charter.mediators.iter().fold(plain, |plain, party| plain.lines(member("mediator", party)));
@@ -131,7 +131,7 @@ fn card(card: &Card) -> Plain {
         .line("name", &card.name)
         .line("role", role)
         .line("card number", card.serial.to_string())
-        .line("node’s key", card.node.fingerprint());
+        .line("node's key", card.node.fingerprint());
     let plain = match &card.role {
         Role::Party { session, .. } => plain.line("session key", session.to_string()),
         Role::Mediator { addresses } => {
@@ -162,7 +162,7 @@ fn officer(officer: &Officer) -> Plain {
 
 fn suspension(suspension: &Suspension) -> Plain {
     Plain::new(format!("An officer of {} may not act until the roots decide.", suspension.party))
-        .line("officer’s key", key_line(&suspension.key))
+        .line("officer's key", key_line(&suspension.key))
         .line("because", &suspension.reason)
         .line("drafted", day(suspension.issued_at))
 }
@@ -175,10 +175,10 @@ fn revocation(revocation: &Revocation) -> Plain {
         ))
         .line("card", card.to_string()),
         Revoked::Officer(key) => Plain::new(format!(
-            "An officer’s key of {} no longer speaks, in whatever document it stands, for good.",
+            "An officer's key of {} no longer speaks, in whatever document it stands, for good.",
             revocation.member
         ))
-        .line("officer’s key", key_line(&key)),
+        .line("officer's key", key_line(&key)),
     };
     plain
         .line("because", &revocation.reason)

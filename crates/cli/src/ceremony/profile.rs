@@ -37,7 +37,7 @@ struct Pinned {
 /// Writes the profile.
 pub(super) fn run(_: &ProfileArgs, desk: &Desk<'_>) -> Result<Said> {
     let key = desk.key.as_ref().ok_or_else(|| {
-        usage("the officer’s private key is not named").help("--key officer.key; it stays where it is")
+        usage("the officer's private key is not named").help("--key officer.key; it stays where it is")
     })?;
     let passphrase = Passphrase::from_option(desk.passphrase_file.as_ref());
     let public = keyfile::public_of(key, passphrase)?;
@@ -51,7 +51,7 @@ pub(super) fn run(_: &ProfileArgs, desk: &Desk<'_>) -> Result<Said> {
     };
     if pinned.charter.party(&pinned.party).is_none() {
         return Err(usage(format!("{} is a mediator: it has no officers", pinned.party))
-            .help("name a party’s data directory with --data"));
+            .help("name a party's data directory with --data"));
     }
     let channel = ChannelId::from(pinned.charter.id());
     refuse_other_channel(&path, channel)?;
@@ -77,11 +77,11 @@ fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey, des
         .line(format!("  key      {}", public.fingerprint()));
     if pinned.from_node {
         said =
-            said.line("the charter came from the node: compare the channel’s hash with your party’s roots");
+            said.line("the charter came from the node: compare the channel's hash with your party's roots");
     }
     said = match pinned.officers.as_slice() {
         [] => said
-            .line("no officer’s document with this key is known here: it cannot sign for the party yet")
+            .line("no officer's document with this key is known here: it cannot sign for the party yet")
             .next(format!(
                 "demarche officer draft --name NAME --key {} --duties draft,release,acknowledge --out officer.toml --party {}",
                 quoted(&profile.key.clone().unwrap_or_default().with_extension("pub")),
@@ -141,7 +141,7 @@ fn from_node(desk: &Desk<'_>, key: &PublicKey) -> Result<Pinned> {
         Ok(Ok((info, charter, officers)))
     })?;
     let (info, file, officers) = asked.map_err(|names| which_channel(&names, desk))?;
-    let charter = charter_of(&file, Some(info.channel), "the node’s charter")?;
+    let charter = charter_of(&file, Some(info.channel), "the node's charter")?;
     let of_key = officers.into_iter().filter(|officer| officer.key == key.to_openssh());
     Ok(Pinned {
         name: info.name,

@@ -76,7 +76,7 @@ pub(super) fn run(args: &RevokeArgs, desk: &Desk<'_>) -> Result<Said> {
         Revoked::Officer(_) => said,
     };
     Ok(said
-        .next(format!("on the machine of {}’s roots: demarche sign {file} --key ROOT.key", revocation.member))
+        .next(format!("on the machine of {}'s roots: demarche sign {file} --key ROOT.key", revocation.member))
         .next(format!("then: demarche install {file} --data DIR"))
         .json(json!({
             "file": args.out.display().to_string(),

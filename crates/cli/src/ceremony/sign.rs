@@ -107,7 +107,7 @@ fn signs_for(beside: &Beside, key: &PublicKey) -> Result<Vec<MemberId>> {
         DocumentType::Card => {
             let card = Card::parse(beside.text()).map_err(|why| malformed(&beside.path, &why))?;
             if !card.roots.keys().contains(key) {
-                return Err(not_a_root(&format!("{}’s card", card.member), &[(&card.member, &card.roots)]));
+                return Err(not_a_root(&format!("{}'s card", card.member), &[(&card.member, &card.roots)]));
             }
             Ok(Vec::new())
         }

@@ -1,6 +1,9 @@
 //! `charter draft`: members from their signed cards, provisions from a file, and every rule written out to be edited.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use demarche_control::layout;
@@ -71,7 +74,7 @@ pub(super) fn run(args: &DraftArgs, desk: &Desk<'_>) -> Result<Said> {
         .line(format!("  provisions  {}", charter.provisions.len()))
         .line("edit its rules and fallbacks now: once anybody has signed, a change makes it another charter")
         .next(format!("demarche charter explain {file}"))
-        .next(format!("each member’s roots: demarche sign {file} --key ROOT.key"))
+        .next(format!("each member's roots: demarche sign {file} --key ROOT.key"))
         .json(json!({
             "file": args.out.display().to_string(),
             "channel": ChannelId::of(text.as_bytes()).to_string(),
@@ -109,14 +112,14 @@ fn members(cards: &[PathBuf]) -> Result<(Vec<Member>, Vec<Member>)> {
     };
     match (parties.len(), mediators.len()) {
         (0, _) => {
-            Err(usage("a charter needs at least two parties; no party’s card was given").help("--card FILE"))
+            Err(usage("a charter needs at least two parties; no party's card was given").help("--card FILE"))
         }
         (1, _) => {
             Err(usage(format!("a charter needs at least two parties; only {} was given", names(&parties)))
-                .help("add the other party’s card: --card FILE"))
+                .help("add the other party's card: --card FILE"))
         }
-        (_, 0) => Err(usage("a charter needs at least one mediator; no mediator’s card was given")
-            .help("add the mediator’s card: --card FILE")),
+        (_, 0) => Err(usage("a charter needs at least one mediator; no mediator's card was given")
+            .help("add the mediator's card: --card FILE")),
         _ => Ok((parties, mediators)),
     }
 }
@@ -160,11 +163,12 @@ fn annotate(text: &str) -> String {
         out.push_str(line);
         out.push('\n');
         if line.starts_with("roots_needed = ") {
-            out.push_str(&format!(
-                "# To have this printed when nothing gets through to it, remove the `# ` before both lines:\n\
-                 # [[{table}.fallback]]\n\
-                 # say = \"Foreign ministry watch desk, +00 00 0000\"\n"
-            ));
+            out.push_str(
+                "# To have this printed when nothing gets through to it, remove the `# ` before both lines:\n",
+            );
+            // Writing into a String cannot fail.
+            let _ = writeln!(out, "# [[{table}.fallback]]");
+            out.push_str("# say = \"Foreign ministry watch desk, +00 00 0000\"\n");
         }
     }
     debug_assert_eq!(DocumentType::of(&out), Some(DocumentType::Charter));

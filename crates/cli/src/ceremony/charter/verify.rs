@@ -16,7 +16,7 @@ pub(super) fn run(args: &FileArgs) -> Result<Said> {
     beside.refuse_wrong()?;
     let standing = charter_standing(&beside, &charter);
     let file = quoted(&args.file);
-    let mut said = Said::new(format!("“{}”, channel {}", charter.title, beside.document().id()))
+    let mut said = Said::new(format!("\"{}\", channel {}", charter.title, beside.document().id()))
         .lines(standing.iter().map(|standing| format!("  {}", standing.line())));
     for found in beside.signatures() {
         let key = &found.signature.key;

@@ -39,7 +39,7 @@ pub(super) fn install(
     let own = own::read(&desk.data)?;
     let Some(me) = charter.members().find(|member| member.id == own.member) else {
         return Err(refused(format!(
-            "{} is the node of {}, which is neither party nor mediator of “{}”",
+            "{} is the node of {}, which is neither party nor mediator of \"{}\"",
             desk.data.path().display(),
             own.member,
             charter.title
@@ -52,7 +52,7 @@ pub(super) fn install(
     let cards = cards(args, &charter, &own, &me.roots)?;
     let directory = desk.data.channel(&name);
     let mut items = vec![Item {
-        what: format!("the charter of “{}”", charter.title),
+        what: format!("the charter of \"{}\"", charter.title),
         channel: name.clone(),
         document: charter.id(),
         left: leave_charter(&directory, &charter, known.is_some())?,
@@ -115,7 +115,7 @@ fn channel_name(
     }
     let name = args.name.clone().unwrap_or_else(|| slug(&charter.title));
     if let Some(other) = installed.iter().find(|channel| channel.name == name) {
-        return Err(failed(format!("the name {name} belongs to the channel of “{}”", other.charter.title))
+        return Err(failed(format!("the name {name} belongs to the channel of \"{}\"", other.charter.title))
             .help("give this one a name of its own: --as NAME"));
     }
     Ok(name)
@@ -140,7 +140,7 @@ fn cards(
                 path.display(),
                 card.serial
             ))
-            .help("give each member’s current card once"));
+            .help("give each member's current card once"));
         }
         cards.push((card, beside.document()));
     }
@@ -165,7 +165,7 @@ fn own_card(own: &Own, roots: &RootList) -> Result<(Card, SignedDocument)> {
             Err(why) => newest_refused = newest_refused.or(Some(why)),
         }
     }
-    Err(newest_refused.unwrap_or_else(|| failed("no card of this node’s own")))
+    Err(newest_refused.unwrap_or_else(|| failed("no card of this node's own")))
 }
 
 /// A card given for a charter: of one of its members, signed by the roots that the charter names.
@@ -179,8 +179,8 @@ fn member_card(beside: &Beside, charter: &Charter) -> Result<Card> {
 
 /// A card of somebody whom the charter does not name.
 pub(super) fn stranger(path: &std::path::Path, member: &MemberId, title: &str) -> Failure {
-    refused(format!("{} is of {member}, who is neither party nor mediator of “{title}”", path.display()))
-        .help("give the cards of the charter’s own members")
+    refused(format!("{} is of {member}, who is neither party nor mediator of \"{title}\"", path.display()))
+        .help("give the cards of the charter's own members")
 }
 
 fn leave_charter(directory: &ChannelDir, charter: &Verified<Charter>, known: bool) -> Result<Left> {

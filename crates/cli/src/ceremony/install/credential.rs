@@ -101,11 +101,11 @@ impl Subject {
                 format!("the revocation of card {} of {member}", card.short())
             }
             Self::Revocation(Revocation { revoked: Revoked::Officer(key), .. }) => {
-                format!("the revocation of officer’s key {} of {member}", key.fingerprint())
+                format!("the revocation of officer's key {} of {member}", key.fingerprint())
             }
             Self::Roots(_) => format!("the new roots of {member}"),
             Self::Suspension(suspension) => {
-                format!("the suspension of officer’s key {} of {member}", suspension.key.fingerprint())
+                format!("the suspension of officer's key {} of {member}", suspension.key.fingerprint())
             }
         }
     }
@@ -152,6 +152,10 @@ fn before_charter(beside: &Beside, subject: &Subject, own: &Own, desk: &Desk<'_>
 }
 
 fn verify(beside: &Beside, subject: &Subject, own: &Own, channel: &Channel) -> Result<()> {
+    if channel.knows(beside.document().id()) {
+        // It was verified then; the roots may have been replaced since.
+        return beside.refuse_wrong();
+    }
     let member = subject.member();
     if subject.is_of_the_log() && *member != own.member {
         return Err(refused(format!(
@@ -160,7 +164,7 @@ fn verify(beside: &Beside, subject: &Subject, own: &Own, channel: &Channel) -> R
             own.member,
             own.member
         ))
-        .help(format!("install it at {member}’s node; others learn it from {member}’s log")));
+        .help(format!("install it at {member}'s node; others learn it from {member}'s log")));
     }
     let roster = channel.roster();
     let Some(roots) = roster.roots(member) else {
@@ -193,10 +197,7 @@ fn not_contested(beside: &Beside, card: &Card, roster: &Roster) -> Result<()> {
 }
 
 fn new_roots(beside: &Beside, new: &Roots, old: &RootList, mut roster: Roster) -> Result<()> {
-    check::roots_signed(beside, &new.member, old, None).or_else(|why| {
-        // A list that is in force already is not signed by itself.
-        if roster.offer(&beside.document()) == Ok(false) { Ok(()) } else { Err(why) }
-    })?;
+    check::roots_signed(beside, &new.member, old, None)?;
     match roster.offer(&beside.document()) {
         Ok(_) => Ok(()),
         Err(why @ Refusal::RootsOutOfTurn(_)) => Err(refused(format!("{}: {why}", beside.path.display()))
