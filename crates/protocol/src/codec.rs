@@ -1,4 +1,5 @@
-//! The one door for bytes: bounded, canonical, complete. Nothing else in the project names bincode.
+//! The one door for bytes (docs/protocol.md §1.2): bounded, canonical, complete. Nothing else in the project
+//! names bincode.
 //!
 //! Encoding is bincode 2 `standard()` (variable-length little-endian integers). Decoding refuses what is longer than
 //! the type allows, what leaves bytes over, and what would not encode to the same bytes again, so every

@@ -1,4 +1,4 @@
-//! Names that are hashes: SHA-256 of exactly the bytes that travelled, as `sha256sum` prints it.
+//! Names that are hashes (docs/protocol.md §1.1): SHA-256 of exactly the bytes that travelled, as `sha256sum` prints it.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Every signature namespace and hash label, in one table. A signature made for one is refused for
+//! Every signature namespace and hash label, in one table (docs/protocol.md §3.2). A signature made for one is refused for
 //! every other (threat K10).
 
 use std::fmt;

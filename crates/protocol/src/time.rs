@@ -1,4 +1,4 @@
-//! Time is an argument everywhere: nothing in this crate reads a clock.
+//! Time is an argument everywhere (its forms: docs/protocol.md §1.1 and §2.4): nothing in this crate reads a clock.
 //!
 //! Two clocks are told apart. The monotonic one decides when to try again; the wall clock is only ever
 //! written down or shown, because it may be wrong (threat S3).

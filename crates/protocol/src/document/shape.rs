@@ -1,4 +1,4 @@
-//! The forms of TOML that signed texts do without (docs/protocol.md §2): those that TOML 1.0 and 1.1 read
+//! The forms of TOML that signed texts do without (docs/protocol.md §2.2): those that TOML 1.0 and 1.1 read
 //! differently, and those that only give a second way to write the same. It looks at the very tokens
 //! that the parser will read, so the two cannot disagree on where a string ends.
 

@@ -1,4 +1,4 @@
-//! The fixed rendering of a document (docs/protocol.md §2): keys in the order they are given, one form for each kind of value.
+//! The fixed rendering of a document (docs/protocol.md §2.6): keys in the order they are given, one form for each kind of value.
 //! Reading back what was written always gives the same values.
 
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The short name of a party or mediator: it stands in serials, file names and commands.
+//! The short name of a party or mediator (docs/protocol.md §1.1): it stands in serials, file names and commands.
 
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Private keys in OpenSSH's file format, with or without passphrase.
+//! Private keys in OpenSSH's file format (docs/protocol.md §3.1), with or without passphrase.
 
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use zeroize::Zeroizing;

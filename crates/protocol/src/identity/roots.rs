@@ -1,4 +1,4 @@
-//! A member's roots: offline keys, and how many of them must sign. The charter's list holds until a `roots`
+//! A member's roots (docs/protocol.md §4.2): offline keys, and how many of them must sign. The charter's list holds until a `roots`
 //! document, signed by the threshold of the old list, replaces it (threat K1c).
 
 use std::fmt;

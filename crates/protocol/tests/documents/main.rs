@@ -4,6 +4,7 @@ mod codec;
 mod credentials;
 mod keys;
 mod refusals;
+mod refused_documents;
 mod renderings;
 mod roster;
 mod ssh;

@@ -4,6 +4,7 @@ use demarche_protocol::{
     document::{DocumentType, SignedDocument},
     hash::ChannelId,
     identity::{
+        Verified,
         card::CardSerial,
         revocation::{Revocation, Revoked},
         roots::{RootList, Roots},
@@ -291,7 +292,7 @@ proptest! {
         let ids = |roster: &Roster| roster.documents().iter().map(SignedDocument::id).collect::<Vec<_>>();
         prop_assert_eq!(ids(&a), ids(&b));
         for member in ["washington", "muscat", "tehran"] {
-            prop_assert_eq!(a.current(&id(member)).map(|card| card.id()), b.current(&id(member)).map(|card| card.id()));
+            prop_assert_eq!(a.current(&id(member)).map(Verified::id), b.current(&id(member)).map(Verified::id));
             prop_assert_eq!(a.roots(&id(member)), b.roots(&id(member)));
         }
         // What it gives away makes the same roster elsewhere, in one pass.
@@ -313,7 +314,7 @@ proptest! {
         let mut roster = ROSTER.with(Clone::clone);
         let (mut highest, mut closed) = (0, std::collections::BTreeSet::new());
         for at in arrivals {
-            let before = roster.current(&id("washington")).map(|card| card.id());
+            let before = roster.current(&id("washington")).map(Verified::id);
             let _ = roster.offer(&all[at.index(all.len())]);
             let now = roster.current(&id("washington"));
             if let Some(before) = before && now.is_none_or(|card| card.id() != before) {
