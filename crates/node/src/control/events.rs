@@ -18,7 +18,7 @@ use demarche_protocol::{
     identity::member::MemberId,
     transcript::{Effect, Receipt, ReceiptKind},
 };
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::{
     sync::{broadcast, watch},
@@ -69,7 +69,9 @@ pub(super) async fn feed(
         let event = reader.next().await?;
         Some((Ok(sse(&event)), reader))
     });
-    SseResponse::new(events).keep_alive(KeepAlive::default())
+    // An index without an event: whoever has heard nothing yet can resume from here as well.
+    let place = Sse::default().id(after.0.to_string());
+    SseResponse::new(stream::iter([Ok(place)]).chain(events)).keep_alive(KeepAlive::default())
 }
 
 fn sse(event: &Event) -> Sse {
@@ -145,9 +147,8 @@ impl Reader {
         let told: Vec<(Event, Option<Draft>)> = match &handle {
             Some(handle) => {
                 let name = handle.name().to_owned();
-                let asked = handle.query(move |look| {
-                    records.into_iter().filter_map(|one| told(look, &name, one)).collect()
-                });
+                let asked = handle
+                    .query(move |look| records.iter().filter_map(|one| told(look, &name, one)).collect());
                 match asked.await {
                     Ok(told) => told,
                     Err(_) => return false,
@@ -171,8 +172,8 @@ impl Reader {
 }
 
 /// What a record tells, and the dispatch it is about.
-fn told(look: &Look<'_>, name: &str, journaled: Journaled) -> Option<(Event, Option<Draft>)> {
-    if let Some(event) = of_roster(&journaled) {
+fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Option<(Event, Option<Draft>)> {
+    if let Some(event) = of_roster(journaled) {
         return Some((event, None));
     }
     let view = View::new(look, name);
@@ -224,18 +225,12 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash) -> Option<About>
     let own = node.head.party == *machine.me();
     let peer = (!own).then(|| node.head.party.clone());
     let acknowledged = view.acknowledged_by(node).filter(|_| !own && node.effect == Effect::Accepted);
-    Some(match acknowledged {
-        Some(about) => About {
-            kind: EventKind::Acknowledged,
-            draft: view.draft(about)?,
-            evidence: Some(view.of_acknowledgement(node)),
-            peer,
-        },
-        None => {
-            let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
-            About { kind, draft: view.draft(node)?, evidence: None, peer }
-        }
-    })
+    if let Some(about) = acknowledged {
+        let evidence = Some(view.of_acknowledgement(node));
+        return Some(About { kind: EventKind::Acknowledged, draft: view.draft(about)?, evidence, peer });
+    }
+    let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
+    Some(About { kind, draft: view.draft(node)?, evidence: None, peer })
 }
 
 fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<About> {

@@ -76,8 +76,8 @@ type Exchanged = (RosterTarget, Exchange);
 
 struct Running {
     board: Switchboard,
-    /// Known nodes: links of others are forgotten.
-    known: BTreeSet<NodeId>,
+    /// Known nodes and whose they are: links of others are forgotten.
+    known: BTreeMap<NodeId, MemberId>,
     directory: Directory,
     unnamed: Arc<Semaphore>,
     exchanges: Arc<Semaphore>,
@@ -120,7 +120,7 @@ impl Switchboard {
         let (ended, mut exchanges_ended) = mpsc::unbounded_channel();
         let mut running = Running {
             board: self,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             directory: Directory::default(),
             unnamed: Arc::new(Semaphore::new(UNNAMED_STREAMS)),
             exchanges: Arc::new(Semaphore::new(ROSTER_EXCHANGES)),
@@ -156,10 +156,8 @@ impl Running {
     /// Puts directory or admission in step with the rosters.
     fn follow_rosters(&mut self) {
         let rosters = (self.board.current)();
-        self.known = rosters
-            .iter()
-            .flat_map(|(_, roster)| roster.cards().map(|card| NodeId::from_bytes(*card.node.as_bytes())))
-            .collect();
+        let cards = rosters.iter().flat_map(|(_, roster)| roster.cards());
+        self.known = cards.map(|card| (node_of(card), card.member.clone())).collect();
         if self.board.mediates {
             self.board.transport.set_admission(admission(&rosters));
         } else {
@@ -170,14 +168,14 @@ impl Running {
             }
         }
         let known = &self.known;
-        self.board.links.keep_only(|node| known.contains(&node));
+        self.board.links.keep_only(|node| known.contains_key(&node));
         self.board.followed.notify_one();
     }
 
     async fn event(&mut self, event: TransportEvent) {
         let usable = self.board.links.enter(&event);
         if !matches!(event, TransportEvent::Refused { .. }) || self.refusals.admits() {
-            log(&event, &(self.board.current)());
+            log(&event, &self.known);
         }
         match event {
             TransportEvent::Incoming(incoming) => self.incoming(incoming),
@@ -380,17 +378,9 @@ fn admission(rosters: &[(ChannelId, Roster)]) -> Admission {
     admission
 }
 
-/// A node in words: whose it is, or its number.
-fn who(rosters: &[(ChannelId, Roster)], node: NodeId) -> String {
-    let cards = rosters.iter().flat_map(|(_, roster)| roster.cards());
-    cards
-        .into_iter()
-        .find(|card| node_of(card) == node)
-        .map_or_else(|| format!("{node:?}"), |card| card.member.to_string())
-}
-
-fn log(event: &TransportEvent, rosters: &[(ChannelId, Roster)]) {
-    let who = |node: &NodeId| who(rosters, *node);
+/// Writes an event in words: a node as whose it is, or as its number.
+fn log(event: &TransportEvent, known: &BTreeMap<NodeId, MemberId>) {
+    let who = |node: &NodeId| known.get(node).map_or_else(|| format!("{node:?}"), MemberId::to_string);
     match event {
         TransportEvent::MediatorUp { node, address, .. } => {
             tracing::info!(mediator = who(node), %address, "connected to the mediator");
