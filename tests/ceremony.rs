@@ -231,6 +231,19 @@ fn keys_with_passphrases_sign_and_wrong_ones_do_not() {
 }
 
 #[test]
+fn a_root_that_lies_in_a_nodes_directory_is_pointed_out() {
+    let scene = Scene::new();
+    scene.cards();
+    scene.ok("cp w.key W/w.key && demarche card renew --data W");
+    let pointed = "the key lies in";
+    scene.says(
+        "demarche sign W/washington.2.card --key W/w.key",
+        &[pointed, "a root must never touch a node"],
+    );
+    assert!(!scene.ok("demarche sign W/washington.2.card --key w.key").contains(pointed));
+}
+
+#[test]
 fn every_step_prints_one_json_document() {
     let scene = Scene::new();
     scene.cards();

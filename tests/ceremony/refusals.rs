@@ -330,7 +330,7 @@ fn what_is_there_is_not_overwritten() {
 fn wrong_words_on_the_command_line_are_refused_by_name() {
     let scene = Scene::new();
     scene.installed();
-    let officer = "demarche officer draft --party washington --key officer.pub --out o.toml";
+    let officer = "demarche officer draft --party washington --out o.toml";
     for (rest, words) in [
         (
             "--name X --duties release,administrate",
@@ -344,8 +344,10 @@ fn wrong_words_on_the_command_line_are_refused_by_name() {
         ("--name '' --duties release", "--name is empty"),
         ("--name $'a\\u202eb' --duties release", "U+202E"),
         ("--name X", "--duties"),
+        ("--name X --duties release --key officer.key", "--key officer.pub"),
     ] {
-        scene.refuses(&format!("{officer} {rest}"), 2, &[words]);
+        let key = if rest.contains("--key") { "" } else { "--key officer.pub" };
+        scene.refuses(&format!("{officer} {key} {rest}"), 2, &[words]);
     }
     scene.refuses(
         "demarche setup party --data Y --id Washington --name US --root w.pub",

@@ -36,7 +36,7 @@ pub struct RenewArgs {
     /// Where the card goes. Default: `ID.SERIAL.card` in the data directory.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// A mediator's new address, host and port. May be repeated. Default: those of the old card.
+    /// A mediator's new address, host and port. Default: those of the old card.
     #[arg(long, value_name = "HOST:PORT")]
     public: Vec<String>,
     /// When the card is due for renewal: a day, a UTC time or a duration.

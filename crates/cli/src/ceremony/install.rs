@@ -31,7 +31,7 @@ use crate::error::{Result, refused, usage};
 pub struct InstallArgs {
     /// A charter, card, officer, revocation, list of roots or suspension, its signatures beside it.
     file: PathBuf,
-    /// With a charter: a member's signed card. May be repeated. The node's own is found in the data directory.
+    /// With a charter: a member's signed card. The node's own is found in the data directory.
     #[arg(long = "card", value_name = "FILE")]
     cards: Vec<PathBuf>,
     /// With a charter: the channel's local name. Default: made from the title.

@@ -61,16 +61,21 @@ pub(super) fn run(_: &ProfileArgs, desk: &Desk<'_>) -> Result<Said> {
         name: Some(pinned.name.clone()),
         party: Some(pinned.party.clone()),
         key: Some(absolute(key)?),
-        data: Some(absolute(desk.data.path())?),
-        socket: desk.socket_named.as_deref().map(absolute).transpose()?,
+        // An account that cannot read the directory is only told where the socket is.
+        data: if pinned.from_node { None } else { Some(absolute(desk.data.path())?) },
+        socket: match &desk.socket_named {
+            Some(named) => Some(absolute(named)?),
+            None if pinned.from_node => Some(absolute(&desk.socket())?),
+            None => None,
+        },
         charter: copy,
     };
     let charter = SignedFile::of(pinned.charter.document()).map_err(|why| failed(why.to_string()))?;
     profile.write(&path, &charter)?;
-    Ok(tell(&path, &pinned, &profile, &public, desk))
+    Ok(tell(&path, &pinned, &profile, &public))
 }
 
-fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey, desk: &Desk<'_>) -> Said {
+fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey) -> Said {
     let mut said = Said::new(format!("the profile is written: {}", path.display()))
         .line(format!("  channel  {} ({})", profile.channel, pinned.name))
         .line(format!("  party    {}", pinned.party))
@@ -96,7 +101,8 @@ fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey, des
         "party": pinned.party.as_str(),
         "key": public.to_openssh(),
         "officers": pinned.officers,
-        "data": desk.data.path().display().to_string(),
+        "data": profile.data,
+        "socket": profile.socket,
     }))
 }
 

@@ -56,10 +56,10 @@ pub struct Common {
 pub struct MediatorArgs {
     #[command(flatten)]
     common: Common,
-    /// Where the node listens, TCP and UDP: address and port. May be repeated.
+    /// Where the node listens, TCP and UDP: address and port.
     #[arg(long, value_name = "ADDRESS:PORT", required = true)]
     listen: Vec<String>,
-    /// Where others reach it, when that differs: host and port. May be repeated.
+    /// Where others reach it, when that differs: host and port.
     #[arg(long, value_name = "HOST:PORT")]
     public: Vec<String>,
 }

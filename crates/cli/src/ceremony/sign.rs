@@ -1,6 +1,6 @@
 //! `sign FILE --key KEY`: the one act of a root. Shows what the text says, asks, and writes a signature beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use demarche_control::layout;
@@ -46,6 +46,14 @@ pub(super) fn run(args: &SignArgs, desk: &Desk<'_>) -> Result<Said> {
     let public = key.public();
     let members = signs_for(&beside, &public)?;
     desk.show(&format!("  signed with   {}", public.fingerprint()));
+    if kind != DocumentType::Dispatch
+        && let Some(node) = desk.key.as_deref().and_then(node_directory)
+    {
+        desk.show(&format!(
+            "  the key lies in {}, a node's directory: a root must never touch a node",
+            node.display()
+        ));
+    }
     if let Some(found) = beside.by(&public) {
         if !found.good {
             return Err(unverified(format!(
@@ -67,6 +75,12 @@ pub(super) fn run(args: &SignArgs, desk: &Desk<'_>) -> Result<Said> {
     }
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     finish(Said::new(format!("signed: {}", names.join(", "))), args, &paths[0], &public)
+}
+
+/// The node's data directory in which a file lies, if it does.
+fn node_directory(file: &Path) -> Option<PathBuf> {
+    let file = file.canonicalize().ok()?;
+    file.ancestors().skip(1).find(|folder| folder.join("demarched.toml").exists()).map(Path::to_owned)
 }
 
 fn write(beside: &Beside, member: Option<&MemberId>, key: &SecretKey) -> Result<PathBuf> {
@@ -116,7 +130,7 @@ fn signs_for(beside: &Beside, key: &PublicKey) -> Result<Vec<MemberId>> {
 }
 
 /// Who is still missing, and the next command.
-fn finish(said: Said, args: &SignArgs, path: &std::path::Path, key: &PublicKey) -> Result<Said> {
+fn finish(said: Said, args: &SignArgs, path: &Path, key: &PublicKey) -> Result<Said> {
     let beside = Beside::read(&args.file)?;
     let file = quoted(&args.file);
     let standing = match beside.kind {
@@ -150,4 +164,51 @@ fn finish(said: Said, args: &SignArgs, path: &std::path::Path, key: &PublicKey) 
         _ => said
             .next(format!("when as many roots have signed as the party needs: demarche install {file} --data DIR")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use crate::{
+        exit::Exit,
+        screen::{Screen, Sink},
+        world::{Env, Input, World},
+    };
+
+    fn on_a_terminal(typed: &str) -> World {
+        let sink = || Sink { to: Box::new(Vec::new()) as Box<dyn Write + Send>, terminal: true };
+        World {
+            screen: Screen::new(sink(), sink(), true),
+            input: Input::new(Box::new(std::io::Cursor::new(typed.to_owned())), true),
+            env: Env::new([("HOME".into(), "/nonexistent".into())]),
+            now: Box::new(crate::world::wall_clock),
+            directory: ".".into(),
+        }
+    }
+
+    #[test]
+    fn a_person_is_asked_and_only_yes_is_yes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let run = |line: &[String], typed: &str| {
+            let arguments =
+                std::iter::once("demarche".to_owned()).chain(line.iter().cloned()).map(Into::into);
+            crate::run(arguments, &mut on_a_terminal(typed))
+        };
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(run(&words(&["key", "new", &path("r.key"), "--no-passphrase"]), ""), Exit::Done);
+        let setup =
+            ["setup", "party", "--data", &path("W"), "--id", "w", "--name", "W", "--root", &path("r.pub")];
+        assert_eq!(run(&words(&setup), ""), Exit::Done);
+        let card = path("W/w.card");
+        let sign = words(&["sign", &card, "--key", &path("r.key")]);
+        let signature = folder.path().join("W/w.card.sig");
+        for typed in ["n\n", "\n", "", "yesterday\n"] {
+            assert_eq!(run(&sign, typed), Exit::Failed, "{typed:?}");
+            assert!(!signature.exists(), "{typed:?}");
+        }
+        assert_eq!(run(&sign, "y\n"), Exit::Done);
+        assert!(signature.exists());
+    }
 }

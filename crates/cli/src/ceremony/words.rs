@@ -11,7 +11,7 @@ use demarche_protocol::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::beside::read_text;
+use super::beside::{read_text, with_suffix};
 use crate::error::{Result, failed, usage};
 
 /// A name or title for a signed text: one line, trimmed, in normal form C. What was changed is added to `notes`.
@@ -75,7 +75,7 @@ pub(super) fn public_key(option: &str, typed: &str) -> Result<PublicKey> {
     let text = read_text(&path)?;
     if text.contains("PRIVATE KEY") {
         return Err(usage(format!("{option} {typed} is a private key; its public half is needed"))
-            .help(format!("give the .pub file beside it: {option} {typed}.pub")));
+            .help(format!("give the file beside it: {option} {}", public_of(path.as_path()).display())));
     }
     PublicKey::from_openssh(&text).map_err(|why| failed(format!("{}: {why}", path.display())))
 }
@@ -86,6 +86,12 @@ fn public_file(typed: &str) -> PathBuf {
     let named = PathBuf::from(typed);
     let by_keygen = typed.strip_suffix(".pub").map(|stem| PathBuf::from(format!("{stem}.key.pub")));
     by_keygen.filter(|other| !named.exists() && other.exists()).unwrap_or(named)
+}
+
+/// The public file that lies beside a private one.
+fn public_of(private: &Path) -> PathBuf {
+    let short = private.with_extension("pub");
+    if short.exists() { short } else { with_suffix(private, ".pub") }
 }
 
 /// Refuses an output that is there already: nothing that may have been signed is overwritten.
