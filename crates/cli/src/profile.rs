@@ -128,6 +128,7 @@ pub fn read_signed_file(path: &Path) -> Result<SignedFile> {
 /// A file that cannot be read, and why.
 pub fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     failed(format!("{} cannot be read: {why}", path.display()))
+        .help("name a file that is there and that you may read")
 }
 
 #[cfg(test)]

@@ -1,0 +1,165 @@
+//! What a node asks of its own machine: alone on its data (S10), its own user at the door (L1), keys that are nobody else's (L2), no
+//! key log (L4), and an end within five seconds.
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, symlink},
+        net::UnixStream,
+    },
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use support::{programs::Outcome, stage::Stage};
+
+const NOBODY: u32 = 65534;
+/// Tells the test binary, started again as another user, which socket to try.
+const SOCKET: &str = "DEMARCHE_TEST_SOCKET";
+
+#[test]
+fn s10_a_second_start_on_one_data_directory_refuses_and_the_first_goes_on() {
+    let stage = Stage::open(programs!());
+    let second = Outcome::of(stage.node("washington").command(), None);
+    assert_eq!(second.code, 1, "{second}");
+    assert!(second.stderr.contains("another demarched") && second.stderr.contains("help:"), "{second}");
+    stage.as_officer("washington", &["status", "--check"]).ok();
+    stage.json_saying("washington", &["say", "--wait", "delivered", "--timeout", "30s"], "Still alone.");
+}
+
+#[test]
+fn sigterm_ends_a_busy_node_within_5_s_and_nothing_is_lost() {
+    let mut stage = Stage::open(programs!());
+    let sent = stage.json_saying("washington", &["say", "--wait", "recorded"], "Said just before the end.");
+    for id in ["washington", "muscat", "tehran"] {
+        let (took, code) = stage.node_mut(id).terminate();
+        assert_eq!(code, 0, "{id}: {}", stage.node(id).log());
+        assert!(took < Duration::from_secs(5), "{id} took {took:?}");
+    }
+    stage.start();
+    let serial = sent["serial"].as_str().expect("serial");
+    let again = stage.json("washington", &["show", serial]);
+    assert_eq!(again["document"], sent["document"]);
+}
+
+#[test]
+fn l4_a_node_with_sslkeylogfile_in_its_environment_refuses_to_start() {
+    let stage = Stage::found(programs!());
+    let mut command = stage.node("washington").command();
+    command.env("SSLKEYLOGFILE", stage.dir.join("keys.log"));
+    let refused = Outcome::of(command, None);
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(refused.stderr.contains("SSLKEYLOGFILE") && refused.stderr.contains("help:"), "{refused}");
+    assert!(!stage.dir.join("keys.log").exists());
+}
+
+#[test]
+fn l2_key_files_with_a_wrong_mode_owner_or_behind_a_link_are_refused_by_name() {
+    let stage = Stage::found(programs!());
+    let keys = stage.dir.join("washington/keys/1");
+    let refused = |name: &str, what: &str| {
+        let refused = Outcome::of(stage.node("washington").command(), None);
+        assert_eq!(refused.code, 1, "{what}: {refused}");
+        assert!(refused.stderr.contains(name) && refused.stderr.contains("help:"), "{what}: {refused}");
+    };
+    for name in ["node.key", "session.key", "prekey.key"] {
+        let file = keys.join(name);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("mode");
+        refused(name, "readable by the group");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("mode");
+
+        let elsewhere = stage.dir.join(name);
+        fs::rename(&file, &elsewhere).expect("rename");
+        symlink(&elsewhere, &file).expect("link");
+        refused(name, "a link");
+        fs::remove_file(&file).expect("link");
+        fs::rename(&elsewhere, &file).expect("rename");
+
+        if root() {
+            std::os::unix::fs::chown(&file, Some(NOBODY), None).expect("owner");
+            refused(name, "another's");
+            std::os::unix::fs::chown(&file, Some(0), None).expect("owner");
+        }
+    }
+    // All is as it was: the node would start now.
+    let mut check = stage.node("washington").command();
+    check.arg("--check-config");
+    Outcome::of(check, None).ok();
+    let mut stage = stage;
+    stage.node_mut("washington").start_ready();
+}
+
+#[test]
+fn l1_another_user_gets_nothing_and_an_officers_account_administers_nothing() {
+    if !root() {
+        println!("not shown: only root can act as another user");
+        return;
+    }
+    let mut stage = Stage::found(programs!());
+    for open in [stage.dir.clone(), stage.dir.join("washington")] {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+    let socket = stage.dir.join("washington/control.sock");
+
+    stage.node_mut("washington").start_ready();
+    assert_eq!(fs::metadata(&socket).expect("socket").mode() & 0o777, 0o600);
+    let refused = as_nobody(&stage, &socket);
+    assert!(refused.stdout.contains("no way in"), "{refused}");
+    stage.node_mut("washington").terminate();
+
+    // The operator lets a group in, for officers' accounts.
+    let configuration = stage.dir.join("washington/demarched.toml");
+    let written = fs::read_to_string(&configuration).expect("configuration");
+    let group = format!("[socket]\ngroup = \"{NOBODY}\"\nmode = \"0660\"\n");
+    fs::write(&configuration, written.replace("[socket]\n", &group)).expect("configuration");
+    stage.node_mut("washington").start_ready();
+    let admitted = as_nobody(&stage, &socket);
+    assert!(admitted.stdout.contains("status: HTTP/1.1 200"), "{admitted}");
+    assert!(admitted.stdout.contains("install: HTTP/1.1 403"), "{admitted}");
+    let log = stage.node("washington").log();
+    assert!(log.contains(&NOBODY.to_string()), "who called is not in the log:\n{log}");
+}
+
+fn root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// This binary, copied to where anybody may run it, as user nobody, trying the socket.
+fn as_nobody(stage: &Stage, socket: &Path) -> Outcome {
+    let copy = stage.dir.join("nobody-test");
+    if !copy.exists() {
+        fs::copy(std::env::current_exe().expect("own path"), &copy).expect("copy");
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+    let (user, group) = (NOBODY.to_string(), NOBODY.to_string());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user, "--regid", &group, "--clear-groups", "--"]);
+    command.arg(copy).args(["--exact", "the_part_of_another_user", "--nocapture"]);
+    command.current_dir("/").env(SOCKET, socket);
+    Outcome::of(command, None).ok()
+}
+
+/// Does something only when started by [`as_nobody`].
+#[test]
+fn the_part_of_another_user() {
+    let Some(socket) = std::env::var_os(SOCKET) else { return };
+    for (what, request) in [("status", "GET /v1/status"), ("install", "POST /v1/install")] {
+        let answer = UnixStream::connect(&socket).and_then(|mut stream| {
+            write!(
+                stream,
+                "{request} HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        });
+        match answer {
+            Ok(answer) => println!("{what}: {}", answer.lines().next().unwrap_or("nothing")),
+            Err(why) => println!("{what}: no way in: {why}"),
+        }
+    }
+}
