@@ -1,6 +1,6 @@
 //! The roster stream: how cards, roots and revocations reach a node that does not know ours yet, or whose new card we do not
 //! know. Even a stranger may open one; so it is small, short and bounded, and a stranger gets back nothing but the answering
-//! node's own card (docs/protocol.md, "Relay and roster stream").
+//! node's own card (docs/protocol.md §9.2).
 //!
 //! The opener sends its documents and the other side answers with its own, each in one message:
 //! `count: u16 ‖ (length: u32 ‖ signed document)*`, numbers big-endian, documents in their canonical encoding.
