@@ -261,3 +261,49 @@ async fn two_channels_on_one_node_are_apart() {
         node.end().await;
     }
 }
+
+/// Not a test of time: prints how long notices take with everything in one process and the network in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure_notices_one_by_one_and_pipelined() {
+    let stage = Stage::new();
+    let (m, w, t) = all_up(&stage).await;
+    let sign = |n: usize| {
+        stage.signed(&stage.party(0), Precedence::Routine, fixtures::breach(&format!("notice {n}")))
+    };
+    let mut feed = w.client.events(None).await.unwrap();
+    let mut times = Vec::new();
+    for n in 0..300 {
+        let notice = sign(n);
+        let begun = std::time::Instant::now();
+        let sent = w.send(&notice).await;
+        loop {
+            let event = feed.next().await.unwrap().unwrap();
+            if event.kind == EventKind::Delivered && event.header.unwrap().document == sent.document {
+                break;
+            }
+        }
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    println!("delivered one by one: median {:?}, 99th {:?}", times[150], times[297]);
+    let notices: Vec<SignedFile> = (1000..5000).map(sign).collect();
+    let begun = std::time::Instant::now();
+    let sending = notices.iter().map(|notice| w.client.send(NAME, notice));
+    let sent = futures::StreamExt::collect::<Vec<_>>(futures::StreamExt::buffer_unordered(
+        futures::stream::iter(sending),
+        64,
+    ));
+    let delivered = async {
+        let mut count = 0;
+        while count < notices.len() {
+            count += usize::from(feed.next().await.unwrap().unwrap().kind == EventKind::Delivered);
+        }
+    };
+    tokio::join!(sent, delivered);
+    let rate = 4000.0 / begun.elapsed().as_secs_f64();
+    println!("pipelined: {rate:.0} notices a second, delivered");
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
