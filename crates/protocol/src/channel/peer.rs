@@ -172,7 +172,7 @@ impl Peer {
         let offer = self.in_flight.values().map(|(_, sent)| *sent + limits::OFFER_AGAIN).min();
         let again =
             self.said_at.filter(|_| !self.unconfirmed.is_empty()).map(|said| said + limits::OFFER_AGAIN);
-        offer.into_iter().chain(again).chain(self.greet_at).chain(self.wants.gives_up_at()).min()
+        offer.into_iter().chain(again).chain(self.greet_at).chain(self.wants.wakes_at()).min()
     }
 
     /// The next thing to send, if there is room, and how many bytes it takes.

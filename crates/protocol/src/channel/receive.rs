@@ -108,6 +108,7 @@ impl Channel {
         for seen in seen {
             self.consider(now, peer, &seen);
         }
+        self.consider_before(now, peer, authentic.entry());
         self.commit(records, then);
     }
 

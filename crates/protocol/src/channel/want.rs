@@ -9,18 +9,29 @@ use crate::{
     identity::{card::CardSerial, member::MemberId},
     limits,
     time::Now,
-    transcript::{Head, Seq},
+    transcript::{Entry, Head, Seq},
 };
 
 /// A want that brought nothing for this long is given up: the peer does not hold what it claimed.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
+/// An author whom we can hear has this long to offer what others hold of its log. After that they are asked: it may be
+/// keeping it from us (threat T5).
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What one peer is known to hold and we do not.
 #[derive(Default)]
 pub(super) struct Wants {
     /// At most [`limits::HELLO_HEADS`]: a peer may claim what does not exist.
-    claims: BTreeMap<EntryHash, Head>,
+    claims: BTreeMap<EntryHash, Claim>,
     asked: Option<Asked>,
+    /// When patience with some author ends.
+    look_at: Option<Duration>,
+}
+
+struct Claim {
+    head: Head,
+    since: Duration,
 }
 
 /// The claim that is being fetched, what was asked for, and when it last brought something.
@@ -41,6 +52,10 @@ impl Wants {
     pub(super) fn gives_up_at(&self) -> Option<Duration> {
         self.asked.as_ref().map(|asked| asked.at + GIVE_UP)
     }
+
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        self.gives_up_at().into_iter().chain(self.look_at).min()
+    }
 }
 
 impl Channel {
@@ -50,7 +65,7 @@ impl Channel {
             return;
         }
         // What it wrote itself it offers by itself, but for the other side of a fork.
-        if head.party == *peer && !self.is_wanted(head) {
+        if head.party == *peer && !self.is_wanted(now, head, now.monotonic) {
             return;
         }
         let transcript = &self.transcript;
@@ -60,9 +75,19 @@ impl Channel {
             claims.retain(|hash, _| !transcript.holds(hash));
         }
         if claims.len() < limits::HELLO_HEADS {
-            claims.insert(head.hash, head.clone());
+            claims.entry(head.hash).or_insert_with(|| Claim { head: head.clone(), since: now.monotonic });
+            state.wants.look_at.get_or_insert(now.monotonic + PATIENCE);
         }
         self.ask_next(now, peer);
+    }
+
+    /// Considers what stands before an entry that `peer` sent: where a branch begins is known only by going back.
+    pub(super) fn consider_before(&mut self, now: Now, peer: &MemberId, entry: &Entry) {
+        if entry.seq > Seq::FIRST {
+            let seq = Seq(entry.seq.0 - 1);
+            let head = Head { party: entry.party.clone(), card: entry.card, seq, hash: entry.prev };
+            self.consider(now, peer, &head);
+        }
     }
 
     fn is_here(&self, hash: &EntryHash) -> bool {
@@ -71,13 +96,13 @@ impl Channel {
 
     /// Whether a claim is to be fetched from whoever makes it. An author whom we can hear offers by itself whatever we have
     /// not receipted, but for another entry in a place that is taken: that is a fork, and proof is wanted.
-    fn is_wanted(&self, claim: &Head) -> bool {
+    fn is_wanted(&self, now: Now, claim: &Head, since: Duration) -> bool {
         let author_offers = self.peers.get(&claim.party).is_some_and(|author| author.up);
         let taken = || {
             let log = self.transcript.log(&claim.party);
             log.is_some_and(|log| log.at(claim.card, claim.seq).next().is_some())
         };
-        !author_offers || taken()
+        !author_offers || taken() || now.monotonic >= since + PATIENCE
     }
 
     /// Asks `peer` for the next of its claims, if nothing is being fetched from it.
@@ -89,10 +114,12 @@ impl Channel {
             return;
         }
         // The furthest first: it brings those before it as well.
-        let open = wants.claims.values().filter(|claim| !self.is_here(&claim.hash) && self.is_wanted(claim));
-        let Some(claim) = open.max_by_key(|claim| (claim.card, claim.seq, claim.hash)).cloned() else {
-            return;
-        };
+        let open = wants
+            .claims
+            .values()
+            .filter(|claim| !self.is_here(&claim.head.hash) && self.is_wanted(now, &claim.head, claim.since));
+        let furthest = open.map(|claim| &claim.head).max_by_key(|head| (head.card, head.seq, head.hash));
+        let Some(claim) = furthest.cloned() else { return };
         let log = self.transcript.log(&claim.party);
         let from = match log.and_then(|log| log.tip_of(claim.card)).map(|tip| tip.seq) {
             // Held up to here and the rest follows.
@@ -135,17 +162,26 @@ impl Channel {
         }
     }
 
-    /// Gives up what a peer claimed to hold and did not send.
+    /// Gives up what a peer claimed to hold and did not send, and looks whether patience with some author has ended.
     pub(super) fn drop_stale_wants(&mut self, now: Now) {
-        let stale = |wants: &Wants| wants.gives_up_at().is_some_and(|at| now.monotonic >= at);
-        let peers: Vec<MemberId> =
-            self.peers.iter().filter(|(_, state)| stale(&state.wants)).map(|(id, _)| id.clone()).collect();
-        for peer in peers {
-            if let Some(state) = self.peers.get_mut(&peer)
-                && let Some(asked) = state.wants.asked.take()
+        let transcript = &self.transcript;
+        let mut due = Vec::new();
+        for (peer, state) in &mut self.peers {
+            let wants = &mut state.wants;
+            if wants.gives_up_at().is_some_and(|at| now.monotonic >= at)
+                && let Some(asked) = wants.asked.take()
             {
-                state.wants.claims.remove(&asked.claim.hash);
+                wants.claims.remove(&asked.claim.hash);
+                due.push(peer.clone());
             }
+            if wants.look_at.is_some_and(|at| now.monotonic >= at) {
+                wants.claims.retain(|hash, _| !transcript.holds(hash));
+                let ends = wants.claims.values().map(|claim| claim.since + PATIENCE);
+                wants.look_at = ends.filter(|ends| *ends > now.monotonic).min();
+                due.push(peer.clone());
+            }
+        }
+        for peer in due {
             self.ask_next(now, &peer);
         }
     }
