@@ -104,9 +104,13 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<String>> {
 pub fn public_of(path: &Path, passphrase: Passphrase<'_>) -> Result<PublicKey> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
-    let line = layout::read_bounded(Path::new(&beside), layout::SECRET_FILE).ok();
-    let line = line.and_then(|bytes| String::from_utf8(bytes).ok());
-    match line.and_then(|line| PublicKey::from_openssh(&line).ok()) {
+    let read_public = |file: &Path| {
+        let bytes = layout::read_bounded(file, layout::SECRET_FILE).ok()?;
+        PublicKey::from_openssh(std::str::from_utf8(&bytes).ok()?).ok()
+    };
+    // `officer.key.pub` as ssh-keygen names it, or `officer.pub` as `key new` does.
+    let known = read_public(Path::new(&beside)).or_else(|| read_public(&path.with_extension("pub")));
+    match known {
         Some(key) => Ok(key),
         None => read(path, passphrase).map(|key| key.public()),
     }
@@ -134,24 +138,35 @@ fn terminal() -> Result<File> {
     })
 }
 
-fn read_line(from: &mut File) -> io::Result<Zeroizing<String>> {
+/// Reads a line key by key, since the terminal neither echoes nor edits it meanwhile.
+fn read_line(from: &mut impl io::Read) -> io::Result<Zeroizing<String>> {
+    const INTERRUPT: u8 = 0x03;
+    const END: u8 = 0x04;
+    const KILL: u8 = 0x15;
+    const ERASE: [u8; 2] = [0x08, 0x7f];
     let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE));
     let mut byte = Zeroizing::new([0]);
-    while from.read(&mut *byte)? == 1 && byte[0] != b'\n' {
-        if line.len() == PASSPHRASE {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the passphrase is too long"));
+    while from.read(&mut *byte)? == 1 {
+        match byte[0] {
+            b'\n' | b'\r' | END => break,
+            INTERRUPT => return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+            KILL => line.clear(),
+            key if ERASE.contains(&key) => {
+                // A character of several bytes goes as a whole.
+                while line.pop().is_some_and(|last| last & 0xc0 == 0x80) {}
+            }
+            _ if line.len() == PASSPHRASE => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the passphrase is too long"));
+            }
+            key => line.push(key),
         }
-        line.push(byte[0]);
-    }
-    if line.last() == Some(&b'\r') {
-        line.pop();
     }
     let text = std::str::from_utf8(&line);
     text.map(|text| Zeroizing::new(text.to_owned()))
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the passphrase is not UTF-8"))
 }
 
-/// Echo is off while this lives.
+/// While this lives the terminal neither echoes nor acts on Ctrl-C, which would end the process and leave echo off.
 struct Silence {
     terminal: File,
     before: rustix::termios::Termios,
@@ -162,7 +177,7 @@ impl Silence {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let before = tcgetattr(terminal)?;
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
         let terminal = terminal.try_clone()?;
         tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
         Ok(Self { terminal, before })
@@ -228,6 +243,16 @@ mod tests {
         let failure = read(&path, Passphrase::Asked).err().unwrap();
         assert!(failure.what.ends_with("holds a public key; the private one is needed"), "{}", failure.what);
         assert!(failure.help[0].ends_with("/officer"), "{}", failure.help[0]);
+    }
+
+    #[test]
+    fn a_passphrase_is_edited_as_it_is_typed() {
+        let typed = |keys: &[u8]| read_line(&mut &*keys).map(|line| line.to_string());
+        assert_eq!(typed(b"correct\rrest").unwrap(), "correct");
+        assert_eq!(typed("wr\u{e9}\u{7f}\u{8}orse\u{15}horse\n".as_bytes()).unwrap(), "horse");
+        assert_eq!(typed("caf\u{e9}\u{7f}e\n".as_bytes()).unwrap(), "cafe");
+        assert_eq!(typed(b"abc\x03def\n").unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert!(typed(&[b'x'; PASSPHRASE + 1]).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use demarche_control::{
     EventStream,
-    types::{ChannelInfo, Event, EventKind},
+    types::{ChannelInfo, Event, EventKind, Header, Kind},
 };
 use demarche_protocol::hash::ChannelId;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -85,7 +85,7 @@ impl Watching<'_> {
         }
         world.screen.json_line(event);
         world.screen.say(line(event, self.channels.len() > 1));
-        let urgent = event.header.as_ref().is_some_and(view::is_urgent);
+        let urgent = event.header.as_ref().is_some_and(rings);
         if event.kind == EventKind::Arrived && urgent {
             world.screen.ring();
             self.bell = Some(Instant::now() + RING_EVERY);
@@ -102,7 +102,7 @@ impl Watching<'_> {
                 self.station.client.inbox(&channel.channel.to_string(), false).await.unwrap_or_default();
             urgent |= headers
                 .iter()
-                .any(|header| view::is_urgent(header) && view::is_unopened(header, channel.party.as_str()));
+                .any(|header| rings(header) && view::is_unopened(header, channel.party.as_str()));
         }
         if urgent {
             world.screen.ring();
@@ -129,6 +129,11 @@ impl Watching<'_> {
             pause = (pause * 2).min(AGAIN.1);
         }
     }
+}
+
+/// Whether somebody must come and look. An acknowledgement says that somebody did, on the other side.
+fn rings(header: &Header) -> bool {
+    view::is_urgent(header) && header.kind != Kind::Acknowledgement
 }
 
 fn line(event: &Event, with_channel: bool) -> Line {

@@ -3,19 +3,32 @@
 use std::thread;
 
 use demarche_cli::exit::Exit;
-use demarche_control::types::{EventKind, EvidenceKind, State};
+use demarche_control::types::{EventKind, EvidenceKind, State, Verdict};
+use demarche_protocol::dispatch::{Acknowledgement, Content, Precedence};
 
 use super::answering::tehrans_notice;
 use crate::{
     node::{Node, evidence},
-    scene::{Desk, Ended, Written},
+    scene::{Desk, Ended, Written, from_tehran},
 };
 
 /// Runs a command beside what happens at the node.
 fn beside(desk: &Desk, arguments: &[&str], stdin: &str, happens: impl FnOnce(&Written)) -> Ended {
+    let err = Written::default();
+    beside_with(desk, arguments, stdin, &err, happens)
+}
+
+/// The same, with stderr to be read while it runs.
+fn beside_with(
+    desk: &Desk,
+    arguments: &[&str],
+    stdin: &str,
+    err: &Written,
+    happens: impl FnOnce(&Written),
+) -> Ended {
     let out = Written::default();
     thread::scope(|scope| {
-        let command = scope.spawn(|| desk.run_on(arguments, stdin, &out));
+        let command = scope.spawn(|| desk.run_on(arguments, stdin, &out, err));
         happens(&out);
         command.join().unwrap()
     })
@@ -93,6 +106,41 @@ fn what_is_void_or_expired_on_the_way_is_exit_7_with_the_reason() {
 }
 
 #[test]
+fn what_is_late_names_its_cause_and_whom_to_call() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    node.held().status = Some(super::reading::status(Verdict::Down));
+    let err = Written::default();
+    let ended = beside_with(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", &err, |_| {
+        until(|| err.text().contains("to reach tehran"));
+        node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
+    });
+    let ended = ended.with(Exit::Done);
+    assert_eq!(
+        ended.err,
+        "LATE: washington/1 is not delivered yet\n  \
+         tehran: mediator muscat unreachable since 09:30:00Z\n  \
+         to reach tehran: Foreign ministry watch desk, +00 22\n"
+    );
+}
+
+#[test]
+fn a_watch_does_not_ring_for_an_acknowledgement() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    let acknowledgement =
+        Content::Acknowledgement(Acknowledgement { of: tehrans_notice("x").id(), note: None });
+    node.held().enter(&from_tehran(acknowledgement, Precedence::Flash));
+    let ended = beside(&desk, &["watch", "--count", "1"], "", |_| {
+        node.until_listeners(1);
+        let header = node.held().shown[0].header.clone();
+        node.held().tell(EventKind::Arrived, Some(header), None);
+    });
+    assert!(!ended.with(Exit::Done).err.contains('\u{7}'));
+}
+
+#[test]
 fn a_step_already_taken_is_not_waited_for() {
     let desk = Desk::new();
     let node = Node::on(&desk.socket());
@@ -111,11 +159,11 @@ fn a_step_already_taken_is_not_waited_for() {
 fn waiting_survives_a_feed_that_breaks() {
     let desk = Desk::new();
     let node = Node::on(&desk.socket());
-    let ended = beside(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", |_| {
+    let err = Written::default();
+    let ended = beside_with(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", &err, |_| {
         node.until_listeners(1);
         node.held().cut_feeds();
-        until(|| node.held().listeners() == 0);
-        node.until_listeners(1);
+        until(|| err.text().contains("the node is back"));
         node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
     });
     let ended = ended.with(Exit::Done);
@@ -189,10 +237,11 @@ fn a_watch_resumes_after_the_last_event_and_says_that_the_node_was_lost() {
         node.until_listeners(1);
         node.held().tell(EventKind::Roster, None, None);
         until(|| out.text().lines().count() == 1);
-        node.held().cut_feeds();
-        until(|| node.held().listeners() == 0);
-        // Happens while nobody listens: it must come all the same.
-        node.held().tell(EventKind::Alarm, None, None);
+        // Cut first, then told, in one breath: the broken feed cannot carry it, and it must come all the same.
+        let mut held = node.held();
+        held.cut_feeds();
+        held.tell(EventKind::Alarm, None, None);
+        drop(held);
         until(|| out.text().lines().count() == 2);
         node.held().tell(EventKind::Roster, None, None);
     });

@@ -151,7 +151,7 @@ fn cases_are_listed_with_how_far_they_have_come() {
     assert_eq!(desk.run(&["cases", "--json"], "").json()[0]["entries"][1]["kind"], "statement");
 }
 
-fn status(level: Verdict) -> Status {
+pub(crate) fn status(level: Verdict) -> Status {
     let up = level == Verdict::Up;
     let state = if up { LinkState::Up } else { LinkState::Down };
     let cause = (!up).then(|| "mediator muscat unreachable since 09:30:00Z".to_owned());

@@ -68,7 +68,7 @@ pub(crate) fn charter_titled(title: &str) -> SignedDocument {
         title: [("en".to_owned(), title.to_owned())].into(),
         precedence,
     };
-    let charter = Charter {
+    let mut charter = Charter {
         title: title.to_owned(),
         drafted_at: now(),
         parties: vec![
@@ -82,6 +82,8 @@ pub(crate) fn charter_titled(title: &str) -> SignedDocument {
         ],
         policy: Policy::default(),
     };
+    // So that a test need not wait for what is late.
+    charter.policy.precedences[3].deliver_within = "1s".parse().unwrap();
     [WASHINGTON_ROOT, TEHRAN_ROOT, MUSCAT_ROOT]
         .into_iter()
         .fold(SignedDocument::unsigned(charter.render()), |document, root| {
@@ -237,12 +239,17 @@ impl Desk {
 
     /// Runs `demarche ARGUMENTS` with this on stdin.
     pub(crate) fn run(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
-        self.run_on(arguments, stdin, &Written::default())
+        self.run_on(arguments, stdin, &Written::default(), &Written::default())
     }
 
-    /// The same, with stdout to be read while it runs.
-    pub(crate) fn run_on(&self, arguments: &[&str], stdin: impl AsRef<[u8]>, out: &Written) -> Ended {
-        let err = Written::default();
+    /// The same, with stdout and stderr to be read while it runs.
+    pub(crate) fn run_on(
+        &self,
+        arguments: &[&str],
+        stdin: impl AsRef<[u8]>,
+        out: &Written,
+        err: &Written,
+    ) -> Ended {
         let sink = |to: &Written| Sink { to: Box::new(to.clone()), terminal: self.terminal };
         let variables = [
             ("HOME".to_owned(), self.home.path().display().to_string()),
@@ -251,7 +258,7 @@ impl Desk {
         let variables = variables.into_iter().chain(self.env.clone());
         let stdin = BufReader::new(Cursor::new(stdin.as_ref().to_vec()));
         let mut world = World {
-            screen: Screen::new(sink(out), sink(&err), true),
+            screen: Screen::new(sink(out), sink(err), true),
             input: Input::new(Box::new(stdin), self.terminal),
             env: Env::new(variables.map(|(name, value)| (name.into(), value.into()))),
             now: Box::new(now),
