@@ -109,10 +109,10 @@ fn with_the_node_stopped_every_command_that_needs_it_ends_with_3_and_what_was_si
     assert!(away.stderr.contains(file.file_name().and_then(|name| name.to_str()).expect("name")), "{away}");
 
     stage.node_mut("washington").start_ready();
-    let send = ["send", file.to_str().expect("UTF-8"), "--wait", "delivered", "--timeout", "30s"];
-    let sent = stage.json("washington", &send);
+    let again_and_again = ["send", file.to_str().expect("UTF-8"), "--wait", "delivered", "--timeout", "30s"];
+    let sent = stage.json("washington", &again_and_again);
     assert_eq!(sent["state"], "delivered");
-    let again = stage.json("washington", &send);
+    let again = stage.json("washington", &again_and_again);
     assert_eq!(again["serial"], sent["serial"], "sending twice is safe");
     let there = stage.json("tehran", &["inbox"]);
     assert_eq!(there.as_array().map(Vec::len), Some(1), "{there:#}");

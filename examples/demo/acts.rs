@@ -20,7 +20,7 @@ use crate::{
 const WAIT: [&str; 4] = ["--wait", "delivered", "--timeout", "30s"];
 
 /// Plays all of it.
-pub fn play(programs: Programs, keep: bool) {
+pub(crate) fn play(programs: Programs, keep: bool) {
     let directory = tempfile::Builder::new().prefix("demarche-demo-").tempdir().expect("temporary directory");
     let mut stage = Stage::empty(programs, directory.path(), CAST, Box::new(told::command));
     let mut times = Times::default();

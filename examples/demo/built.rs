@@ -5,7 +5,7 @@ use std::{env, path::PathBuf, process::Command};
 use crate::support::programs::Programs;
 
 /// Builds them with the cargo and the profile that built this example, and says where they are.
-pub fn programs() -> Result<Programs, String> {
+pub(crate) fn programs() -> Result<Programs, String> {
     let example = env::current_exe().map_err(|why| format!("this program is not found: {why}"))?;
     let built: PathBuf = example.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

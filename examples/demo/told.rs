@@ -7,10 +7,10 @@ use std::{
 };
 
 /// Whether commands are shown as they run: only in the first act, where they are the story.
-pub static SHOW_COMMANDS: AtomicBool = AtomicBool::new(false);
+pub(crate) static SHOW_COMMANDS: AtomicBool = AtomicBool::new(false);
 
 /// A heading.
-pub fn act(title: &str) {
+pub(crate) fn act(title: &str) {
     if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         println!("\n\u{1b}[1m{title}\u{1b}[0m");
     } else {
@@ -19,19 +19,19 @@ pub fn act(title: &str) {
 }
 
 /// A sentence.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     println!("  {text}");
 }
 
 /// A command that runs.
-pub fn command(typed: &str) {
+pub(crate) fn command(typed: &str) {
     if SHOW_COMMANDS.load(Ordering::Relaxed) {
         println!("    $ {typed}");
     }
 }
 
 /// What a program printed, set off.
-pub fn quote(printed: &str) {
+pub(crate) fn quote(printed: &str) {
     for line in printed.lines() {
         println!("    | {line}");
     }
@@ -39,11 +39,11 @@ pub fn quote(printed: &str) {
 
 /// The measured times.
 #[derive(Default)]
-pub struct Times(Vec<(&'static str, String)>);
+pub(crate) struct Times(Vec<(&'static str, String)>);
 
 impl Times {
     /// Takes the time of something.
-    pub fn of<T>(&mut self, what: &'static str, act: impl FnOnce() -> T) -> T {
+    pub(crate) fn of<T>(&mut self, what: &'static str, act: impl FnOnce() -> T) -> T {
         let began = Instant::now();
         let result = act();
         self.note(what, began.elapsed());
@@ -51,7 +51,7 @@ impl Times {
     }
 
     /// Notes a duration.
-    pub fn note(&mut self, what: &'static str, took: Duration) {
+    pub(crate) fn note(&mut self, what: &'static str, took: Duration) {
         let millis = took.as_secs_f64() * 1e3;
         self.0.push((
             what,
@@ -60,7 +60,7 @@ impl Times {
     }
 
     /// Prints them.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         act("Measured");
         let width = self.0.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
         for (what, took) in &self.0 {

@@ -64,7 +64,7 @@ pub struct Stage {
     teller: Teller,
     /// The mediator is another stage's: its card and its root's key are here, its node is there.
     borrows_mediator: bool,
-    _kept: Option<tempfile::TempDir>,
+    kept: Option<tempfile::TempDir>,
 }
 
 impl Stage {
@@ -77,7 +77,7 @@ impl Stage {
     pub fn found_as(programs: Programs, cast: Cast) -> Self {
         let temporary = tempfile::Builder::new().prefix("demarche-").tempdir().expect("temporary directory");
         let mut stage = Self::empty(programs, temporary.path(), cast, Box::new(|_| {}));
-        stage._kept = Some(temporary);
+        stage.kept = Some(temporary);
         stage.ceremony();
         stage
     }
@@ -95,7 +95,7 @@ impl Stage {
         for file in ends.into_iter().chain([format!("{id}.root"), format!("{id}.root.pub")]) {
             fs::copy(self.dir.join(&file), stage.dir.join(&file)).expect("copied");
         }
-        stage._kept = Some(temporary);
+        stage.kept = Some(temporary);
         stage.ceremony();
         stage
     }
@@ -119,7 +119,7 @@ impl Stage {
             cast,
             teller,
             borrows_mediator: false,
-            _kept: None,
+            kept: None,
         }
     }
 

@@ -41,8 +41,7 @@ pub(super) struct Beside {
 
 /// Reads a text file of at most [`FILE`] bytes. The refusal says which file, and where it is not UTF-8.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    let unreadable =
-        |why: &dyn std::fmt::Display| failed(format!("{} cannot be read: {why}", path.display()));
+    let unreadable = |why: &dyn std::fmt::Display| crate::profile::unreadable(path, why);
     let length = fs::metadata(path).map_err(|why| unreadable(&why))?.len();
     if length > FILE {
         return Err(failed(format!("{} has {length} bytes: it is no document", path.display())));
