@@ -122,10 +122,10 @@ fn a_dispatch_signed_by_ssh_keygen_alone_is_sent_and_one_signed_here_verifies_th
     Outcome::of(sign, None).ok();
     let send =
         ["send", "notice.toml", "--signature", "notice.toml.sig", "--wait", "delivered", "--timeout", "30s"];
-    let again = stage.json("washington", &words);
+    let again = stage.json("washington", &send);
     assert_eq!(again["state"], "delivered");
     // Repeating it is safe: the same serial.
-    assert_eq!(stage.json("washington", &words)["serial"], again["serial"]);
+    assert_eq!(stage.json("washington", &send)["serial"], again["serial"]);
 
     // K10: the same key over the same text, for another purpose.
     fs::write(stage.dir.join("other.toml"), theirs.replace("14:30", "15:30")).expect("text");

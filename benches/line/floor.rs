@@ -29,7 +29,7 @@ use super::{processes::Process, scene::target, statistics::Spread};
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/floor/1");
 
 /// What was measured.
-pub struct Measured {
+pub(crate) struct Measured {
     /// Commit, there, commit, back, commit.
     pub total: Spread,
     /// There and back alone.
@@ -50,7 +50,7 @@ struct Client {
 }
 
 /// The role of the mediator: relays, and announces its address on stdout.
-pub fn relay() -> anyhow::Result<()> {
+pub(crate) fn relay() -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
@@ -101,7 +101,7 @@ fn commit(store: &SledStore, number: u64, bytes: usize) -> anyhow::Result<()> {
 }
 
 /// The role of the receiving capital: `floor-echo RELAY ENTRY RECEIPT`.
-pub fn echo(arguments: &[String]) -> anyhow::Result<()> {
+pub(crate) fn echo(arguments: &[String]) -> anyhow::Result<()> {
     let [relay, entry, receipt] = arguments else { anyhow::bail!("floor-echo RELAY ENTRY RECEIPT") };
     let (relay, entry, receipt): (Multiaddr, usize, usize) =
         (relay.parse()?, entry.parse()?, receipt.parse()?);
@@ -138,7 +138,7 @@ pub fn echo(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 /// Measures the floor with as many bytes each way as a notice and its receipt take.
-pub async fn measure(rounds: usize, entry: usize, receipt: usize) -> anyhow::Result<Measured> {
+pub(crate) async fn measure(rounds: usize, entry: usize, receipt: usize) -> anyhow::Result<Measured> {
     let own = std::env::current_exe()?;
     let (_relay, address) = Process::announced("floor relay", Command::new(&own).arg("floor-relay"))?;
     let mut command = Command::new(&own);

@@ -1,7 +1,7 @@
 //! The line itself: notices from one officer to the other capital's disk, and the receipt back.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fs,
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ use demarche_protocol::{
 use super::{scene::Scene, statistics::Spread};
 
 /// What was measured.
-pub struct Measured {
+pub(crate) struct Measured {
     /// Until the officer is told that it is recorded.
     pub recorded: Spread,
     /// Until the officer is told that the other side's receipt is verified and durable.
@@ -124,17 +124,19 @@ fn delivered(event: &Event) -> Option<String> {
 }
 
 /// Measures the line.
-pub async fn measure(single: usize, pipelined: usize, outstanding: usize) -> anyhow::Result<Measured> {
+pub(crate) async fn measure(single: usize, pipelined: usize, outstanding: usize) -> anyhow::Result<Measured> {
     let scene = Scene::new()?;
     let mut officer = Officer::of(&scene)?;
     let mut feed = deliveries(&officer.client).await?;
-    let idle: Vec<f64> = scene.nodes.iter().map(|node| node.memory()).collect::<Result<_, _>>()?;
+    let idle: Vec<f64> =
+        scene.nodes.iter().map(super::processes::Process::memory).collect::<Result<_, _>>()?;
     let mut text_bytes = 0;
     for _ in 0..50 {
         text_bytes = one(&mut officer, &mut feed).await?.2;
     }
     let wire_bytes = wire(&scene, &mut officer, &mut feed).await?;
-    let cpu_before: Vec<Duration> = scene.nodes.iter().map(|node| node.cpu()).collect::<Result<_, _>>()?;
+    let cpu_before: Vec<Duration> =
+        scene.nodes.iter().map(super::processes::Process::cpu).collect::<Result<_, _>>()?;
     let (mut recorded, mut delivered) = (Vec::new(), Vec::new());
     for _ in 0..single {
         let (here, there, _) = one(&mut officer, &mut feed).await?;
@@ -210,8 +212,7 @@ async fn pipeline(
         let (document, file, _) = officer.notice()?;
         files.push((document, file));
     }
-    let mut waiting: HashMap<String, ()> =
-        files.iter().map(|(document, _)| (document.to_string(), ())).collect();
+    let mut waiting: HashSet<String> = files.iter().map(|(document, _)| document.to_string()).collect();
     let room = std::sync::Arc::new(tokio::sync::Semaphore::new(outstanding));
     let socket = officer.client.socket().to_owned();
     let begin = Instant::now();
@@ -232,7 +233,7 @@ async fn pipeline(
     };
     while !waiting.is_empty() {
         let (told, _) = next(feed).await?;
-        if waiting.remove(&told).is_some() {
+        if waiting.remove(&told) {
             room.add_permits(1);
         }
     }

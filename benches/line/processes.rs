@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// A running child.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     /// Its name in the tables.
     pub name: String,
@@ -21,7 +21,7 @@ const TICKS: u64 = 100;
 
 impl Process {
     /// Starts a node and waits for its line `ready: …` on stderr.
-    pub fn node(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+    pub(crate) fn node(name: &str, command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().context("stderr is piped")?).lines();
         let mut said = Vec::new();
@@ -37,7 +37,7 @@ impl Process {
     }
 
     /// Starts a child that prints one line on stdout when it is ready, and gives that line.
-    pub fn announced(name: &str, command: &mut Command) -> anyhow::Result<(Self, String)> {
+    pub(crate) fn announced(name: &str, command: &mut Command) -> anyhow::Result<(Self, String)> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
@@ -45,12 +45,12 @@ impl Process {
     }
 
     /// Its id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Processor time it has used, user and system (proc(5), `/proc/pid/stat`, fields 14 and 15).
-    pub fn cpu(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         let fields: Vec<&str> =
             stat.rsplit_once(')').context("no name in stat")?.1.split_ascii_whitespace().collect();
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Resident memory, MiB.
-    pub fn memory(&self) -> anyhow::Result<f64> {
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
@@ -68,7 +68,7 @@ impl Process {
     }
 
     /// Payload bytes that it has sent and received over TCP connections to `port` (`ss -i`).
-    pub fn tcp_bytes(&self, port: u16) -> anyhow::Result<u64> {
+    pub(crate) fn tcp_bytes(&self, port: u16) -> anyhow::Result<u64> {
         let output = Command::new("ss")
             .args(["-tinpHO", "state", "established"])
             .output()

@@ -15,7 +15,7 @@ use super::processes::Process;
 const PROVISIONS: &str = "[[provision]]\ncode = \"3.2\"\nprecedence = \"flash\"\n[provision.title]\nen = \"Freedom of navigation\"\n";
 
 /// A line that is ready.
-pub struct Scene {
+pub(crate) struct Scene {
     /// Its directory, removed when dropped.
     pub directory: tempfile::TempDir,
     /// washington, tehran, muscat.
@@ -25,7 +25,7 @@ pub struct Scene {
 }
 
 /// Runs the officers' tool.
-pub fn demarche(directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn demarche(directory: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_demarche"))
         .args(arguments)
         .current_dir(directory)
@@ -40,7 +40,7 @@ pub fn demarche(directory: &Path, arguments: &[&str]) -> anyhow::Result<String> 
 
 impl Scene {
     /// Plays the ceremony and starts the nodes.
-    pub fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("demarche-bench").tempdir_in(target())?;
         let at = directory.path();
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -91,17 +91,17 @@ impl Scene {
     }
 
     /// A node's data directory.
-    pub fn data(&self, member: &str) -> PathBuf {
+    pub(crate) fn data(&self, member: &str) -> PathBuf {
         self.directory.path().join(member)
     }
 
     /// A node.
-    pub fn node(&self, member: &str) -> anyhow::Result<&Process> {
+    pub(crate) fn node(&self, member: &str) -> anyhow::Result<&Process> {
         self.nodes.iter().find(|node| node.name == member).with_context(|| format!("no node {member}"))
     }
 }
 
 /// A directory on the disk that the project is on: `/tmp` is memory on some machines.
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
 }

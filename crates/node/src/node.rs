@@ -174,7 +174,11 @@ pub(crate) struct Node {
 
 impl Node {
     /// Builds a node: lock, keys, store, socket, line, in this order.
-    pub(crate) async fn start(data: DataDir, config: Config, wires: Arc<dyn Wires>) -> Result<Self, NodeError> {
+    pub(crate) async fn start(
+        data: DataDir,
+        config: Config,
+        wires: Arc<dyn Wires>,
+    ) -> Result<Self, NodeError> {
         Self::start_with(data, config, wires, |store| Arc::new(store)).await
     }
 

@@ -129,8 +129,8 @@ impl Run {
                 Ok(())
             }
             89..=90 => {
-                let party = self.party();
                 const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
+                let party = self.party();
                 self.world.node(&party).clock_error =
                     *self.world.chance.pick(&[0, 5_000, -TEN_YEARS, TEN_YEARS]);
                 Ok(())
@@ -228,7 +228,7 @@ impl Run {
         let officers: Vec<DocumentId> = channel
             .transcript()
             .authority(&party)
-            .map(|authority| authority.officers().map(|officer| officer.id()).collect())
+            .map(|authority| authority.officers().map(demarche_protocol::identity::Verified::id).collect())
             .unwrap_or_default();
         if entries.is_empty() || officers.is_empty() {
             return Ok(());

@@ -67,10 +67,8 @@ impl Witness {
                     document.ok_or(format!("{node} called {entry} recorded and does not hold it"))?;
                 self.recorded.insert((node.clone(), document));
             }
-            Event::Arrived { entry } => {
-                if !self.arrived.insert((node.clone(), entry.hash)) {
-                    return Err(format!("{node} told twice that {entry} arrived"));
-                }
+            Event::Arrived { entry } if !self.arrived.insert((node.clone(), entry.hash)) => {
+                return Err(format!("{node} told twice that {entry} arrived"));
             }
             Event::Receipted { receipt } => {
                 // The peer has said that it holds the entry.

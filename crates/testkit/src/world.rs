@@ -260,7 +260,7 @@ impl World {
         node.running = Some(Running { channel, links, incoming: BTreeMap::new() });
         self.drain(party)?;
         for peer in parties.iter().filter(|peer| *peer != party) {
-            self.sessions(party, peer, |sessions, now| sessions.tick(now))?;
+            self.sessions(party, peer, demarche_protocol::session::Sessions::tick)?;
         }
         Ok(())
     }
@@ -367,7 +367,7 @@ impl World {
             }
             Happening::Wakes { node, life } if self.alive(&node, life) => self.input(&node, Input::Tick),
             Happening::SessionsWake { node, peer, life } if self.alive(&node, life) => {
-                self.sessions(&node, &peer, |sessions, now| sessions.tick(now))
+                self.sessions(&node, &peer, demarche_protocol::session::Sessions::tick)
             }
             Happening::Restarts { node, life } if self.node(&node).life == life => self.start(&node),
             _ => Ok(()),
@@ -463,7 +463,7 @@ impl World {
         match event {
             Event::Arrived { .. } => self.tally.arrivals += 1,
             Event::Judged { effect: demarche_protocol::transcript::Effect::Void(_), .. } => {
-                self.tally.voids += 1
+                self.tally.voids += 1;
             }
             Event::RosterChanged => self.end_replaced(party)?,
             Event::Stopped => {
@@ -490,7 +490,7 @@ impl World {
         let roster = running.channel.roster();
         let mut gone = Vec::new();
         for (peer, link) in &running.links {
-            let current = roster.current(peer).map(|card| card.id());
+            let current = roster.current(peer).map(demarche_protocol::identity::Verified::id);
             for (id, path) in &link.paths {
                 if matches!(&path.stage, Stage::Live(_, card) if Some(*card) != current) {
                     gone.push((peer.clone(), *id, path.stream));

@@ -40,7 +40,7 @@ fn void_documents(scene: &Scene, party: &MemberId, other: &MemberId) -> Vec<(Sig
     let unknown_provision = {
         let mut breach = scene.dispatch(party, Precedence::Routine, fixtures::breach("unknown"));
         if let demarche_protocol::dispatch::Content::Breach(breach) = &mut breach.content {
-            breach.provision = "9.9".to_owned();
+            "9.9".clone_into(&mut breach.provision);
         }
         fixtures::signed(&breach, &releasing)
     };

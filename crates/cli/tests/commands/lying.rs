@@ -66,10 +66,10 @@ fn k1_another_genuine_document_than_the_one_asked_for_is_refused() {
 #[test]
 fn e7_k1_a_header_that_says_another_thing_than_the_text_is_refused() {
     refused_after("nature", |shown| {
-        shown.header.nature = Some(demarche_protocol::dispatch::Nature::Exercise)
+        shown.header.nature = Some(demarche_protocol::dispatch::Nature::Exercise);
     });
     refused_after("precedence", |shown| {
-        shown.header.precedence = Some(demarche_protocol::dispatch::Precedence::Routine)
+        shown.header.precedence = Some(demarche_protocol::dispatch::Precedence::Routine);
     });
     refused_after("title", |shown| shown.header.title = Some("Something harmless".to_owned()));
     refused_after("provision", |shown| shown.header.provision = Some("3.1".to_owned()));

@@ -172,8 +172,8 @@ impl Channel {
     pub(super) fn learn_card(&mut self, member: &MemberId, document: &SignedDocument) {
         let founding =
             self.config.charter.members().find(|known| known.id == *member).map(|known| &known.roots);
-        let roots = self.roster.roots(member).into_iter().chain(founding);
-        let card = roots.filter_map(|roots| Card::verify(document, member, roots).ok()).next();
+        let mut roots = self.roster.roots(member).into_iter().chain(founding);
+        let card = roots.find_map(|roots| Card::verify(document, member, roots).ok());
         if let Some(card) = card {
             self.keep_card(card);
         }

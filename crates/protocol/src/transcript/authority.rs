@@ -119,10 +119,10 @@ impl Authority {
                 if !revocation.holds_for(self.channel) {
                     return Err(Void::WrongChannel);
                 }
-                if let Revoked::Officer(key) = revocation.revoked {
-                    if !next.revoked.contains(&key) {
-                        next.revoked.insert(key, entry);
-                    }
+                if let Revoked::Officer(key) = revocation.revoked
+                    && !next.revoked.contains(&key)
+                {
+                    next.revoked.insert(key, entry);
                 }
             }
             DocumentType::Charter => return Err(Void::OutOfPlace("charter")),

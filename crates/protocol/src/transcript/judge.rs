@@ -214,7 +214,7 @@ impl Judge {
                 changes.push((node.head.clone(), effect));
             }
         }
-        changes.sort_by(|(a, _), (b, _)| (a.card, a.seq, a.hash).cmp(&(b.card, b.seq, b.hash)));
+        changes.sort_by_key(|(head, _)| (head.card, head.seq, head.hash));
         changes
     }
 

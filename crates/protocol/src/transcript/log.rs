@@ -196,6 +196,10 @@ impl Log {
     }
 
     /// The last authority entry before this one in its chain, when it is chained.
+    #[expect(
+        clippy::option_option,
+        reason = "not chained, and chained with nothing before it, are two things"
+    )]
     pub(super) fn authority_before(&self, node: &Node) -> Option<Option<Pointer>> {
         if !node.is_chained() {
             return None;

@@ -184,10 +184,8 @@ impl Transcript {
     pub fn authority_at(&self, party: &MemberId, at: Option<EntryHash>) -> Option<&Authority> {
         let founding = self.judges.get(party)?.founding();
         let log = self.logs.get(party)?;
-        let pointer = match at.and_then(|hash| log.get(&hash)).map(|node| node.chaining) {
-            Some(Chaining::Chained { authority: Some(pointer) }) => pointer,
-            _ => return Some(founding),
-        };
+        let chaining = at.and_then(|hash| log.get(&hash)).map(|node| node.chaining);
+        let Some(Chaining::Chained { authority: Some(pointer) }) = chaining else { return Some(founding) };
         log.get(&pointer.hash)?.after.as_deref()
     }
 
