@@ -177,7 +177,7 @@ fn the_vectors_log_is_authentic_chained_and_accepted() {
     let mut transcript = Transcript::new(charter);
     for (item, head) in vector.log.iter().zip(&vector.heads) {
         let node = key("washington node 1").public();
-        transcript.insert(&item.clone().authenticate(vector.channel, &node).unwrap());
+        transcript.insert(&item.clone().claims(vector.channel).unwrap().authenticate([&node]).unwrap());
         assert!(transcript.get(&head.hash).unwrap().is_chained());
         assert_eq!(transcript.get(&head.hash).unwrap().effect, Effect::Accepted);
     }

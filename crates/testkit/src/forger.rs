@@ -109,7 +109,8 @@ impl Forger {
     /// # Panics
     /// When this pen did not write it.
     pub fn authentic(&self, item: &Item) -> Authentic {
-        item.clone().authenticate(self.channel, &self.keys.node.public()).expect("an entry of this node")
+        let claimed = item.clone().claims(self.channel).expect("an entry of this channel");
+        claimed.authenticate([&self.keys.node.public()]).expect("an entry of this node")
     }
 
     /// States something about another party's entry.

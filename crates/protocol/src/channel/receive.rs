@@ -15,7 +15,7 @@ use crate::{
     limits,
     time::Now,
     transcript::{
-        Authentic, Entry, EntryError, Facts, Item, Receipt, ReceiptError, ReceiptKind, SignedReceipt,
+        Authentic, EntryError, Facts, Item, Receipt, ReceiptError, ReceiptKind, SignedReceipt,
     },
 };
 
@@ -97,9 +97,8 @@ impl Channel {
                 return;
             }
         } else {
-            let (receipt, record) = self.own_receipt_for(now, &authentic);
-            let signed = receipt.sign(&self.config.key);
-            records.push(record);
+            let (receipt, signed) = self.own_receipt_for(now, &authentic);
+            records.push(Prepared::Receipt(receipt, signed.clone()));
             then.push(Then::SendReceipt { to: head.party.clone(), receipt: signed });
         }
         then.push(Then::Arrived { entry: head.clone() });
@@ -134,8 +133,8 @@ impl Channel {
             }
             // Stated under an earlier card: whoever offers it again wants to hear it under this one.
             None if !self.commits.is_full() => {
-                let (receipt, record) = self.own_receipt_for(now, authentic);
-                let signed = receipt.sign(&self.config.key);
+                let (receipt, signed) = self.own_receipt_for(now, authentic);
+                let record = Prepared::Receipt(receipt, signed.clone());
                 self.commit(vec![record], vec![Then::SendReceipt { to: peer.clone(), receipt: signed }]);
             }
             None => {}
@@ -144,37 +143,25 @@ impl Channel {
 
     fn authenticate(&mut self, item: Item) -> Result<Authentic, NotTaken> {
         let channel = self.transcript.channel();
-        let entry = item.claims(channel)?;
-        if self.transcript.log(&entry.party).is_none() {
-            return Err(NotTaken::Stranger(entry.party));
+        let claimed = item.claims(channel)?;
+        let (party, card) = (claimed.entry().party.clone(), claimed.entry().card);
+        if self.transcript.log(&party).is_none() {
+            return Err(NotTaken::Stranger(party));
         }
-        self.learn_card_of(&entry, &item);
-        let cards = self.cards.get(&(entry.party.clone(), entry.card)).map_or(&[][..], Vec::as_slice);
-        let mut refused = NotTaken::UnknownCard(entry.party.clone(), entry.card);
-        for card in cards {
-            match item.clone().authenticate(channel, &card.node) {
-                Ok(authentic) => return Ok(authentic),
-                Err(why) => refused = why.into(),
-            }
-        }
-        Err(refused)
-    }
-
-    /// A volume's first entry carries its card: the roots' signatures on it are what makes its node known.
-    fn learn_card_of(&mut self, entry: &Entry, item: &Item) {
-        let document = item.document(entry);
+        // A volume's first entry carries its card: the roots' signatures on it are what makes its node known.
+        let document = claimed.document();
         if document.document_type() == Some(DocumentType::Card) {
-            self.learn_card(&entry.party, &document);
+            self.learn_card(&party, &document);
+        }
+        match self.cards.get(&(party.clone(), card)) {
+            Some(cards) => Ok(claimed.authenticate(cards.iter().map(|card| &card.node))?),
+            None => Err(NotTaken::UnknownCard(party, card)),
         }
     }
 
-    /// Keeps a card that the member's roots vouch for: those in force, or those of the charter.
+    /// Keeps a card that the member's roots vouch for: those in force, or any that were.
     pub(super) fn learn_card(&mut self, member: &MemberId, document: &SignedDocument) {
-        let founding =
-            self.config.charter.members().find(|known| known.id == *member).map(|known| &known.roots);
-        let mut roots = self.roster.roots(member).into_iter().chain(founding);
-        let card = roots.find_map(|roots| Card::verify(document, member, roots).ok());
-        if let Some(card) = card {
+        if let Some(card) = self.roster.vouches(member, document) {
             self.keep_card(card);
         }
     }
@@ -266,10 +253,9 @@ impl Channel {
             return Vec::new();
         }
         let Some(node) = self.transcript.get(&head.hash) else { return Vec::new() };
-        let (turn, carries_card) =
-            (Turn::of(node), matches!(node.facts, Facts::Authority(DocumentType::Card, _)));
-        if carries_card {
-            self.learn_card(&head.party, &entry.document());
+        let turn = Turn::of(node);
+        if let Facts::Authority(DocumentType::Card, card) = entry.facts() {
+            self.learn_card(&head.party, card);
         }
         if head.party == self.config.me {
             for peer in self.peers.values_mut() {

@@ -7,13 +7,12 @@ use super::{
     commit::{Prepared, Then},
 };
 use crate::{
-    dispatch::Dispatch,
-    document::{DocumentType, SignedDocument},
+    document::SignedDocument,
     hash::{DocumentId, EntryHash},
     limits,
     time::Now,
     transcript::{
-        Chaining, Entry, Facts, Head, Item, Pointer, Receipt, ReceiptKind, Seq, Void,
+        Chaining, Entry, Facts, Head, Pointer, Receipt, ReceiptKind, Seq, SignedReceipt, Void,
         entry::{Authentic, VERSION},
     },
 };
@@ -54,7 +53,7 @@ impl Channel {
     /// Sets the end of our log to what is durable, or under way after it.
     pub(super) fn rewind_writer(&mut self) {
         let pending = self.last_own_pending().map(|entry| {
-            (entry.head(), entry.entry().authority, Facts::says_who_may_sign(&entry.document()))
+            (entry.head(), entry.entry().authority, entry.facts().is_authority())
         });
         let log = self.transcript.log(&self.config.me);
         let card = self.config.card.serial;
@@ -84,14 +83,13 @@ impl Channel {
     pub(super) fn ensure_volume(&mut self, now: Now) {
         if self.writer.needs_volume() && !self.commits.is_full() {
             let card = self.config.card.document().clone();
-            self.write(now, &card, Vec::new());
+            self.write(now, &card, Facts::of(&card), Vec::new());
         }
     }
 
     /// A node whose card its roots have revoked or replaced writes nothing more under it.
     pub(super) fn heed_own_card(&mut self) {
-        let card = self.config.card.id();
-        if let Some(revocation) = self.roster.revocation(&self.config.me, &card) {
+        if let Some(revocation) = self.roster.revocation(&self.config.me, self.config.card.serial) {
             self.writer.halt(format!("its card is revoked: {}", revocation.reason));
         } else if let Some(newer) =
             self.roster.current(&self.config.me).filter(|newer| newer.serial > self.config.card.serial)
@@ -109,7 +107,7 @@ impl Channel {
     }
 
     /// Enters a document after the last entry and asks for its commit.
-    fn write(&mut self, now: Now, document: &SignedDocument, mut then: Vec<Then>) -> Option<Head> {
+    fn write(&mut self, now: Now, document: &SignedDocument, facts: Facts, mut then: Vec<Then>) {
         let entry = Entry {
             version: VERSION,
             channel: self.transcript.channel(),
@@ -126,22 +124,21 @@ impl Channel {
             document: document.id(),
             signatures: document.signatures().to_vec(),
         };
-        let item = Item { entry: entry.sign(&self.config.key), text: document.shared_text() };
-        let authentic = item.from_own_store(entry.channel).ok()?;
+        let is_authority = facts.is_authority();
+        let authentic = Authentic::written(entry, &self.config.key, document, facts);
         let head = authentic.head();
         for then in &mut then {
             if let Then::Recorded { entry, .. } = then {
                 entry.clone_from(&head);
             }
         }
-        if Facts::says_who_may_sign(document) {
+        if is_authority {
             self.writer.authority = Some(Pointer { seq: head.seq, hash: head.hash });
             self.writer.authority_under_way = true;
         }
         self.writer.volume_open = true;
-        self.writer.tail = Some(head.clone());
+        self.writer.tail = Some(head);
         self.commit(vec![Prepared::Entry(authentic)], then);
-        Some(head)
     }
 
     pub(super) fn append(&mut self, now: Now, request: RequestId, document: SignedDocument) {
@@ -167,8 +164,7 @@ impl Channel {
             }
         }
         let last = self.last_own_pending();
-        self.writer.authority_under_way =
-            last.is_some_and(|entry| Facts::says_who_may_sign(&entry.document()));
+        self.writer.authority_under_way = last.is_some_and(|entry| entry.facts().is_authority());
         while !self.writer.authority_under_way && self.writer.volume_open {
             let Some((request, document)) = self.writer.waiting.pop_front() else { break };
             self.append_now(now, request, &document);
@@ -192,20 +188,21 @@ impl Channel {
         if self.commits.is_full() {
             return self.refuse(request, Refusal::Busy);
         }
-        if let Err(why) = self.acceptable(document) {
-            return self.refuse(request, why);
-        }
+        let facts = match self.acceptable(document) {
+            Ok(facts) => facts,
+            Err(why) => return self.refuse(request, why),
+        };
         let placeholder = Head {
             party: self.config.me.clone(),
             card: self.config.card.serial,
             seq: Seq(0),
             hash: EntryHash::from_bytes([0; 32]),
         };
-        self.write(now, document, vec![Then::Recorded { request, entry: placeholder, new: true }]);
+        self.write(now, document, facts, vec![Then::Recorded { request, entry: placeholder, new: true }]);
     }
 
-    /// What an honest node demands before it enters a document: that it will have effect.
-    fn acceptable(&self, document: &SignedDocument) -> Result<(), Refusal> {
+    /// What an honest node demands before it enters a document: that it will have effect. Gives what it says.
+    fn acceptable(&self, document: &SignedDocument) -> Result<Facts, Refusal> {
         if document.text().len() > limits::DOCUMENT_TEXT {
             return Err(Void::NotADocument(format!("a text of {} bytes", document.text().len())).into());
         }
@@ -214,16 +211,16 @@ impl Channel {
                 format!("{} signatures; at most {}", document.signatures().len(), limits::ENTRY_SIGNATURES);
             return Err(Void::Credential(why).into());
         }
-        self.transcript.would_accept(&self.config.me, self.config.card.serial, document)?;
-        if document.document_type() == Some(DocumentType::Dispatch)
-            && let Ok(dispatch) = Dispatch::parse(document.text())
-            && let Some(reference) = dispatch.refers_to()
+        let facts = Facts::of(document);
+        self.transcript.would_accept(&self.config.me, self.config.card.serial, &facts)?;
+        if let Facts::Dispatch(dispatch) = &facts
+            && let Some(reference) = dispatch.refers_to
             && self.transcript.entries_of(&reference).next().is_none()
             && self.commits.entering(&self.config.me, &reference).is_none()
         {
             return Err(Refusal::UnknownReference(reference.to_string()));
         }
-        Ok(())
+        Ok(facts)
     }
 
     /// Enters a document without asking whether it will have effect: what a careless or dishonest node would do.
@@ -231,7 +228,7 @@ impl Channel {
     #[doc(hidden)]
     pub fn append_unchecked(&mut self, now: Now, document: &SignedDocument) {
         if self.writer.volume_open && !self.stopped {
-            self.write(now, document, Vec::new());
+            self.write(now, document, Facts::of(document), Vec::new());
         }
     }
 
@@ -278,9 +275,10 @@ impl Channel {
         }
     }
 
-    pub(super) fn own_receipt_for(&self, now: Now, entry: &Authentic) -> (Receipt, Prepared) {
+    /// Our signed statement that we hold an entry, as of now.
+    pub(super) fn own_receipt_for(&self, now: Now, entry: &Authentic) -> (Receipt, SignedReceipt) {
         let receipt = self.state(now, ReceiptKind::Held, entry.head());
         let signed = receipt.sign(&self.config.key);
-        (receipt.clone(), Prepared::Receipt(receipt, signed))
+        (receipt, signed)
     }
 }

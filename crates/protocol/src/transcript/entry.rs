@@ -16,6 +16,7 @@ use crate::{
     labels::Namespace,
     limits,
     time::Timestamp,
+    transcript::facts::Facts,
 };
 
 /// The number of an entry in its party's log, from 1, without gaps.
@@ -206,7 +207,7 @@ impl Wire for Item {
 
 impl Item {
     /// Checks everything that can be checked without knowing who may sign.
-    pub fn claims(&self, channel: ChannelId) -> Result<Entry, EntryError> {
+    pub fn claims(self, channel: ChannelId) -> Result<Claimed, EntryError> {
         let entry = self.entry.claims()?;
         if entry.channel != channel {
             return Err(EntryError::Channel);
@@ -217,7 +218,7 @@ impl Item {
         if DocumentId::of(self.text.as_bytes()) != entry.document {
             return Err(EntryError::Text);
         }
-        Ok(entry)
+        Ok(Claimed { entry, item: self })
     }
 
     /// The document with the signatures that the entry carries.
@@ -225,29 +226,67 @@ impl Item {
         SignedDocument::new(Arc::clone(&self.text), entry.signatures.clone())
     }
 
-    /// Checks that the node of its card signed it.
-    pub fn authenticate(self, channel: ChannelId, node: &PublicKey) -> Result<Authentic, EntryError> {
-        let entry = self.claims(channel)?;
-        node.verify(Namespace::Entry, self.entry.bytes(), &self.entry.signature())?;
-        Ok(Authentic { hash: self.entry.hash(), entry, item: self })
-    }
-
     /// For an item read back from this node's own store, which only holds authentic ones.
     pub fn from_own_store(self, channel: ChannelId) -> Result<Authentic, EntryError> {
-        let entry = self.claims(channel)?;
-        Ok(Authentic { hash: self.entry.hash(), entry, item: self })
+        Ok(self.claims(channel)?.into_authentic())
     }
 }
 
-/// An entry whose node signature, text and encoding were found good. Only checking makes one.
+/// An entry whose text and encoding were found good; its node's signature is still to be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authentic {
-    hash: EntryHash,
+pub struct Claimed {
     entry: Entry,
     item: Item,
 }
 
+impl Claimed {
+    /// What it says.
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its document.
+    pub fn document(&self) -> SignedDocument {
+        self.item.document(&self.entry)
+    }
+
+    /// Checks that one of these nodes signed it: of two cards with one serial either may have.
+    pub fn authenticate<'a>(
+        self,
+        nodes: impl IntoIterator<Item = &'a PublicKey>,
+    ) -> Result<Authentic, EntryError> {
+        let signature = self.item.entry.signature();
+        let signed =
+            |node: &PublicKey| node.verify(Namespace::Entry, self.item.entry.bytes(), &signature).is_ok();
+        if !nodes.into_iter().any(signed) {
+            return Err(BadSignature.into());
+        }
+        Ok(self.into_authentic())
+    }
+
+    fn into_authentic(self) -> Authentic {
+        let facts = Facts::of(&self.document());
+        Authentic { hash: self.item.entry.hash(), entry: self.entry, item: self.item, facts }
+    }
+}
+
+/// An entry whose node signature, text and encoding were found good, with what its document says. Only checking makes
+/// one, or signing it here.
+#[derive(Clone, Debug)]
+pub struct Authentic {
+    hash: EntryHash,
+    entry: Entry,
+    item: Item,
+    facts: Facts,
+}
+
 impl Authentic {
+    /// One that this node signs now. `facts` are those of `document`.
+    pub(crate) fn written(entry: Entry, key: &SecretKey, document: &SignedDocument, facts: Facts) -> Self {
+        let item = Item { entry: entry.sign(key), text: document.shared_text() };
+        Self { hash: item.entry.hash(), entry, item, facts }
+    }
+
     /// Its name.
     pub const fn hash(&self) -> EntryHash {
         self.hash
@@ -263,13 +302,13 @@ impl Authentic {
         &self.item
     }
 
+    /// What its document says.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Its place and name.
     pub fn head(&self) -> Head {
         self.entry.head(self.hash)
-    }
-
-    /// Its document.
-    pub fn document(&self) -> SignedDocument {
-        self.item.document(&self.entry)
     }
 }

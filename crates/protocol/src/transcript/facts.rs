@@ -1,7 +1,7 @@
 //! What an entry's document says and which of its signatures are good, found out once when the entry comes in.
 
 use crate::{
-    dispatch::{Content, Dispatch, Kind, Nature, Precedence},
+    dispatch::{Content, Dispatch, Kind, Nature, Position, Precedence},
     document::{DocumentType, SignedDocument},
     hash::{ChannelId, DocumentId},
     identity::{keys::PublicKey, member::MemberId},
@@ -38,6 +38,10 @@ pub struct DispatchFacts {
     pub written_at: Timestamp,
     /// The provision, for a notice.
     pub provision: Option<String>,
+    /// The title, where the kind has one: so that a list needs no text.
+    pub title: Option<String>,
+    /// The position, for a reply.
+    pub position: Option<Position>,
     /// The notice or dispatch it answers.
     pub refers_to: Option<DocumentId>,
     /// Keys whose signatures are good, each once.
@@ -62,11 +66,6 @@ impl Facts {
     /// Whether it belongs to the entries that say who may sign. Decided by its type alone, whatever its effect.
     pub const fn is_authority(&self) -> bool {
         matches!(self, Self::Authority(..))
-    }
-
-    /// The same of a document that is not read yet.
-    pub fn says_who_may_sign(document: &SignedDocument) -> bool {
-        document.document_type().is_some_and(|kind| kind != DocumentType::Dispatch)
     }
 
     /// Its place in the order of service: authority first, then by precedence; junk last.
@@ -96,9 +95,10 @@ impl DispatchFacts {
                 signers.push(signature.key);
             }
         }
-        let provision = match &dispatch.content {
-            Content::Breach(breach) => Some(breach.provision.clone()),
-            Content::Acknowledgement(_) | Content::Reply(_) | Content::Statement(_) => None,
+        let (provision, position) = match &dispatch.content {
+            Content::Breach(breach) => (Some(breach.provision.clone()), None),
+            Content::Reply(reply) => (None, Some(reply.position)),
+            Content::Acknowledgement(_) | Content::Statement(_) => (None, None),
         };
         Self {
             channel: dispatch.channel,
@@ -108,6 +108,8 @@ impl DispatchFacts {
             precedence: dispatch.precedence,
             written_at: dispatch.written_at,
             provision,
+            title: dispatch.title().map(str::to_owned),
+            position,
             refers_to: dispatch.refers_to(),
             signers,
             bad_signer,

@@ -73,7 +73,7 @@ impl Node {
             seen: entry.seen.clone(),
             recorded_at: entry.recorded_at,
             document: entry.document,
-            facts: Facts::of(&authentic.document()),
+            facts: authentic.facts().clone(),
             size: item.entry.bytes().len() + item.text.len(),
             chaining: Chaining::Pending,
             effect: Effect::AuthorityUnknown,

@@ -18,14 +18,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use authority::Authority;
 pub use effect::{Effect, Void};
-pub use entry::{Authentic, Entry, EntryError, Head, Item, Pointer, Seq, SignedEntry};
+pub use entry::{Authentic, Claimed, Entry, EntryError, Head, Item, Pointer, Seq, SignedEntry};
 pub use facts::{DispatchFacts, Facts};
 pub use log::{Chaining, Log, Node};
 pub use receipt::{Receipt, ReceiptError, ReceiptId, ReceiptKind, SignedReceipt};
 
 use crate::{
     charter::Charter,
-    document::{DocumentType, SignedDocument},
+    document::DocumentType,
     hash::{ChannelId, DocumentId, EntryHash},
     identity::{Verified, card::CardSerial, member::MemberId},
 };
@@ -189,21 +189,16 @@ impl Transcript {
         log.get(&pointer.hash)?.after.as_deref()
     }
 
-    /// Whether `document` would have effect if `party` entered it after its last entry under `card`.
-    pub fn would_accept(
-        &self,
-        party: &MemberId,
-        card: CardSerial,
-        document: &SignedDocument,
-    ) -> Result<(), Void> {
+    /// Whether a document would have effect if `party` entered it after its last entry under `card`.
+    pub fn would_accept(&self, party: &MemberId, card: CardSerial, facts: &Facts) -> Result<(), Void> {
         let tip = self.logs.get(party).and_then(|log| log.tip_of(card)).map(|tip| tip.hash);
         let authority = self.authority_at(party, tip).ok_or(Void::WrongParty)?;
-        match Facts::of(document) {
-            Facts::Junk(why) => Err(why),
-            Facts::Dispatch(dispatch) => authority.judge(&dispatch, &self.charter),
+        match facts {
+            Facts::Junk(why) => Err(why.clone()),
+            Facts::Dispatch(dispatch) => authority.judge(dispatch, &self.charter),
             Facts::Authority(DocumentType::Card, _) => Err(Void::OutOfPlace("card")),
             Facts::Authority(kind, document) => {
-                authority.after(kind, &document, EntryHash::from_bytes([0; 32])).map(|_| ())
+                authority.after(*kind, document, EntryHash::from_bytes([0; 32])).map(|_| ())
             }
         }
     }
