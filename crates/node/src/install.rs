@@ -113,7 +113,7 @@ async fn offer(identity: &Identity, channel: &Channel, line: &Line, document: &S
         },
         Some(DocumentType::Revocation) => match Revocation::parse(document.text()) {
             Err(why) => refused(&why),
-            Ok(Revocation { revoked: Revoked::Card(_), .. }) => to_roster(handle, document).await,
+            Ok(Revocation { revoked: Revoked::Card { .. }, .. }) => to_roster(handle, document).await,
             Ok(revocation) if revocation.member == identity.me => to_log(handle, document).await,
             Ok(revocation) => refused(&format_args!(
                 "it is for {}'s node: officers are revoked in their own party's log",

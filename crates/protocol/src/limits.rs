@@ -26,6 +26,14 @@ pub const ADDRESSES: usize = 16;
 pub const CHANNELS: usize = 16;
 /// Most root keys of one member.
 pub const ROOTS: usize = 16;
+/// How often one member's roots are replaced under one charter. Once a year it would last two generations; a party could sign
+/// lists without end, and everybody keeps all of them, because each vouches for what was signed under it.
+pub const ROOTS_REPLACED: usize = 64;
+/// Longest text of a card, list of roots or card's revocation that a roster keeps, in bytes: four times a usual card. With
+/// every signature that may stand on it, it still fits one frame.
+pub const ROSTER_TEXT: usize = 12 * 1024;
+/// Most documents of one roster: of each member the lists of roots, two cards and one revocation.
+pub const ROSTER_DOCUMENTS: usize = 2 * MEMBERS * (ROOTS_REPLACED + 3);
 /// Most signatures on one document: every root of every member of the largest charter.
 pub const SIGNATURES: usize = 2 * MEMBERS * ROOTS;
 /// Most signatures an entry carries. Four eyes need two; roots at most [`ROOTS`], and the node's own.
@@ -50,6 +58,7 @@ pub const COMMITS_IN_FLIGHT: usize = 1024;
 pub const UNRECEIPTED_IN_FLIGHT: usize = 256;
 /// Most answers (receipts, wanted entries, roster documents) waiting for room to be sent to one peer.
 pub const ANSWERS_WAITING: usize = 4096;
+const _: () = assert!(ROSTER_DOCUMENTS < ANSWERS_WAITING, "an answered Hello alone would read as busy");
 /// An entry sent and not receipted for this long is offered again. The stream is reliable, so this
 /// is only reached when the peer could not take it (its disk was full, say).
 pub const OFFER_AGAIN: Duration = Duration::from_secs(20);

@@ -202,9 +202,9 @@ pub fn revoke_officer(party: &MemberId, key: PublicKey) -> SignedDocument {
     revoke(party, Revoked::Officer(key))
 }
 
-/// The roots' revocation of a card.
-pub fn revoke_card(member: &MemberId, card: DocumentId) -> SignedDocument {
-    revoke(member, Revoked::Card(card))
+/// The roots' revocation of a card, by its name and serial.
+pub fn revoke_card(member: &MemberId, card: DocumentId, serial: u64) -> SignedDocument {
+    revoke(member, Revoked::Card { card, serial: CardSerial(serial) })
 }
 
 fn revoke(member: &MemberId, revoked: Revoked) -> SignedDocument {

@@ -255,7 +255,7 @@ impl Run {
         if self.world.chance.percent(50) {
             let at = self.party();
             let request = self.world.request();
-            let document = fixtures::revoke_card(&party, old);
+            let document = fixtures::revoke_card(&party, old, serial);
             self.world.input(&at, Input::Roster { request, document })?;
         }
         Ok(())

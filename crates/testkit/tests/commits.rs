@@ -208,7 +208,7 @@ fn k1b_a_node_whose_card_is_revoked_or_replaced_writes_no_more() {
         let waiting = table.ask(&one, &statement(&table.scene, &one, "waits"));
         let request = table.request();
         let document = if revoked {
-            fixtures::revoke_card(&one, table.scene.card(&one, 1).id())
+            fixtures::revoke_card(&one, table.scene.card(&one, 1).id(), 1)
         } else {
             fixtures::card(one.as_str(), 2)
         };

@@ -114,7 +114,7 @@ impl Channel {
             .filter(|revocation| revocation.holds_for(id))
             .filter_map(|revocation| match revocation.revoked {
                 Revoked::Officer(key) => Some(key),
-                Revoked::Card(_) => None,
+                Revoked::Card { .. } => None,
             })
             .collect();
         let suspended: Vec<_> = of(DocumentType::Suspension)

@@ -169,8 +169,8 @@ fn suspension(suspension: &Suspension) -> Plain {
 
 fn revocation(revocation: &Revocation) -> Plain {
     let plain = match revocation.revoked {
-        Revoked::Card(card) => Plain::new(format!(
-            "A card of {} no longer speaks; its node is shut out everywhere, for good.",
+        Revoked::Card { card, serial } => Plain::new(format!(
+            "Card {serial} of {} and every older one no longer speak; their nodes are shut out everywhere, for good.",
             revocation.member
         ))
         .line("card", card.to_string()),

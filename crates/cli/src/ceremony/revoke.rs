@@ -47,7 +47,8 @@ pub(super) fn run(args: &RevokeArgs, desk: &Desk<'_>) -> Result<Said> {
         DocumentType::Card => {
             let card = Card::parse(beside.text()).map_err(wrong)?;
             let what = format!("card {} of {}", card.serial, card.member);
-            (card.member, Revoked::Card(beside.document().id()), what)
+            let revoked = Revoked::Card { card: beside.document().id(), serial: card.serial };
+            (card.member, revoked, what)
         }
         DocumentType::Officer => {
             let officer = Officer::parse(beside.text()).map_err(wrong)?;
@@ -70,9 +71,10 @@ pub(super) fn run(args: &RevokeArgs, desk: &Desk<'_>) -> Result<Said> {
         .line(format!("  {what} will no longer speak, from where the revocation stands in the log"))
         .line("it has no effect before the roots have signed and a node has taken it in");
     let said = match revocation.revoked {
-        Revoked::Card(_) => said.line(
-            "the node with that card is shut out at once: make its successor ready first (demarche card renew)",
-        ),
+        Revoked::Card { serial, .. } => said.line(format!(
+            "nodes with that card or an older one are shut out at once: make a successor of card {serial} ready first \
+             (demarche card renew)"
+        )),
         Revoked::Officer(_) => said,
     };
     Ok(said

@@ -171,7 +171,7 @@ async fn k1b_a_revoked_card_ends_the_session_at_once() {
     let (m, w, t) = all_up(&stage).await;
     let first = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("before"))).await;
     w.until_kind(EventKind::Delivered, &first.document.to_string()).await;
-    let revocation = fixtures::revoke_card(&tehran, stage.card(&tehran, 1).id());
+    let revocation = fixtures::revoke_card(&tehran, stage.card(&tehran, 1).id(), 1);
     stage.leave(&washington, &revocation);
     let mut feed = w.client.events(None).await.unwrap();
     w.client.install().await.unwrap();

@@ -1,6 +1,12 @@
 //! A revocation (docs/protocol.md §4.6): the roots say that a card, or an officer's key in every document, no longer speaks.
 
-use super::{Verified, card::CredentialError, keys::PublicKey, member::MemberId, roots::RootList};
+use super::{
+    Verified,
+    card::{CardSerial, CredentialError},
+    keys::PublicKey,
+    member::MemberId,
+    roots::RootList,
+};
 use crate::{
     document::{DocumentError, DocumentType, Fields, SignedDocument, Writer},
     hash::{ChannelId, DocumentId},
@@ -12,8 +18,14 @@ use crate::{
 /// What no longer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// One card, by its name.
-    Card(DocumentId),
+    /// One card, and with it every card of the member of its serial or a lower one. That is what lets everybody keep
+    /// no more than one revocation of each member's cards (docs/decisions/0012).
+    Card {
+        /// The card's name.
+        card: DocumentId,
+        /// Its serial, which decides.
+        serial: CardSerial,
+    },
     /// An officer's key, in whatever document it stands.
     Officer(PublicKey),
 }
@@ -39,10 +51,17 @@ impl Revocation {
         let mut fields = Fields::of(text, DocumentType::Revocation)?;
         let member = fields.parsed("member", str::parse)?;
         let card = fields.optional("card", str::parse)?;
+        let serial = fields.optional_number("serial", u64::from(u32::MAX))?.map(CardSerial);
         let officer = fields.optional("officer_key", PublicKey::from_openssh)?;
-        let revoked = match (card, officer) {
-            (Some(card), None) => Revoked::Card(card),
-            (None, Some(key)) => Revoked::Officer(key),
+        let revoked = match (card, serial, officer) {
+            (Some(card), Some(serial), None) => Revoked::Card { card, serial },
+            (None, None, Some(key)) => Revoked::Officer(key),
+            (Some(_), None, None) => {
+                return Err(fields.refuse("card", "a revocation of a card names its `serial` as well"));
+            }
+            (None, Some(_), Some(_)) => {
+                return Err(fields.refuse("serial", "only a card has a `serial`"));
+            }
             _ => return Err(fields.refuse("card", "a revocation names either `card` or `officer_key`")),
         };
         let revocation = Self {
@@ -60,7 +79,9 @@ impl Revocation {
     pub fn render(&self) -> String {
         let writer = Writer::new(DocumentType::Revocation).string("member", self.member.as_str());
         let writer = match self.revoked {
-            Revoked::Card(card) => writer.string("card", &card.to_string()),
+            Revoked::Card { card, serial } => {
+                writer.string("card", &card.to_string()).number("serial", serial.0)
+            }
             Revoked::Officer(key) => writer.string("officer_key", &key.to_openssh()),
         };
         writer
@@ -82,6 +103,11 @@ impl Revocation {
         }
         roots.check(member, document, Namespace::Revocation)?;
         Ok(Verified::new(revocation, document.clone()))
+    }
+
+    /// Whether it is this card that it names; it shuts out older ones as well.
+    pub fn names(&self, name: DocumentId) -> bool {
+        matches!(self.revoked, Revoked::Card { card, .. } if card == name)
     }
 
     /// Whether it holds for `channel`.

@@ -5,6 +5,8 @@
 //! One rule says whose signatures count when roots have been replaced: what opens a door needs the list
 //! in force, what closes one may bear any list that ever was. So a card speaks only if the roots in force
 //! have signed it, while a higher serial or a revocation signed under an earlier list still shuts out what it did.
+//!
+//! What is kept of one member is bounded whatever its roots sign: the lists of roots, two cards, one revocation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +25,7 @@ use crate::{
     document::{DocumentType, SignedDocument},
     hash::{ChannelId, DocumentId},
     labels::{self, Namespace},
+    limits,
 };
 
 /// What is known of every member of a channel.
@@ -39,7 +42,8 @@ struct Member {
     roots_documents: Vec<SignedDocument>,
     /// Cards of the highest serial seen, in the order of their names: two of them contradict each other, and neither counts.
     cards: Vec<Verified<Card>>,
-    revoked: BTreeMap<DocumentId, Verified<Revocation>>,
+    /// The revocation of the highest serial: it shuts out that card and every older one, so no other is needed.
+    revoked: Option<(CardSerial, Verified<Revocation>)>,
 }
 
 impl Member {
@@ -59,39 +63,51 @@ impl Member {
         first.or_else(|why| answers.find_map(Result::ok).ok_or(why)).map_err(Refusal::Credential)
     }
 
-    /// Those signatures on a card that are good and of its node or of a root, each signer's once. Others would
-    /// be carried from node to node without saying anything.
-    fn good_signatures(&self, card: &Verified<Card>, signatures: &[KeySignature]) -> Vec<KeySignature> {
-        let text = card.document().text().as_bytes();
-        let counts = |key: &PublicKey| {
-            *key == card.node || self.lists.iter().any(|(list, _)| list.keys().contains(key))
+    /// The document with those signatures alone that say something: the good ones, each signer's once, of the newest
+    /// list that vouches for it, of the list in force, and of the card's own node. Anybody could add others, and they
+    /// would be carried from node to node.
+    fn stripped(&self, document: &SignedDocument, node: Option<&PublicKey>) -> SignedDocument {
+        let Some(namespace) = document.document_type().map(DocumentType::namespace) else {
+            return document.clone();
         };
-        let mut signers = BTreeSet::new();
-        signatures
+        let text = document.text().as_bytes();
+        let is_known = |key: &PublicKey| {
+            Some(key) == node || self.lists.iter().any(|(list, _)| list.keys().contains(key))
+        };
+        let mut good: Vec<KeySignature> = document
+            .signatures()
             .iter()
-            .filter(|signature| counts(&signature.key) && signature.verify(Namespace::Card, text).is_ok())
-            .filter(|signature| signers.insert(signature.key))
+            .filter(|signature| is_known(&signature.key) && signature.verify(namespace, text).is_ok())
             .copied()
-            .collect()
+            .collect();
+        // They are in the order of their keys.
+        good.dedup_by_key(|signature| signature.key);
+        let has_signed = |key: &&PublicKey| good.iter().any(|signature| signature.key == **key);
+        let vouches = |list: &&RootList| list.keys().iter().filter(has_signed).count() >= list.needed();
+        let vouching = self.lists.iter().map(|(list, _)| list).find(vouches);
+        let counts: BTreeSet<PublicKey> = vouching
+            .into_iter()
+            .chain(self.in_force())
+            .flat_map(RootList::keys)
+            .chain(node)
+            .copied()
+            .collect();
+        good.retain(|signature| counts.contains(&signature.key));
+        SignedDocument::new(document.shared_text(), good)
     }
 
     /// Adds to a known card what new roots have signed since. True when there was something.
     fn more_signatures(&mut self, at: usize, document: &SignedDocument) -> bool {
         let Some(card) = self.cards.get(at) else { return false };
-        let known = card.document().signatures();
-        let is_new = |new: &&KeySignature| known.iter().all(|known| known.key != new.key);
-        let new: Vec<KeySignature> = document.signatures().iter().filter(is_new).copied().collect();
-        let new = self.good_signatures(card, &new);
-        if new.is_empty() {
-            return false;
-        }
-        let signatures = known.iter().copied().chain(new).collect();
-        let document = SignedDocument::new(document.shared_text(), signatures);
-        let card = Verified::new(card.clone().into_inner(), document);
-        if let Some(slot) = self.cards.get_mut(at) {
+        let known = self.signers_in_force(card);
+        let all = card.document().signatures().iter().chain(document.signatures()).copied().collect();
+        let whole = self.stripped(&SignedDocument::new(document.shared_text(), all), Some(&card.node));
+        let card = Verified::new(card.clone().into_inner(), whole);
+        let is_news = self.signers_in_force(&card) != known;
+        if is_news && let Some(slot) = self.cards.get_mut(at) {
             *slot = card;
         }
-        true
+        is_news
     }
 
     /// The roots in force that have signed a card.
@@ -104,6 +120,18 @@ impl Member {
     fn speaks(&self, card: &Verified<Card>) -> Result<(), CredentialError> {
         let Some(list) = self.in_force() else { return Ok(()) };
         list.check(&card.member, card.document(), Namespace::Card).map_err(CredentialError::Roots)
+    }
+
+    /// The revocation that shuts out cards of this serial.
+    fn revocation(&self, serial: CardSerial) -> Option<&Verified<Revocation>> {
+        self.revoked.as_ref().filter(|(up_to, _)| serial <= *up_to).map(|(_, revocation)| revocation)
+    }
+
+    /// What makes the roster what it is for this member, in an order in which [`Roster::offer`] takes it.
+    fn documents(&self) -> impl Iterator<Item = &SignedDocument> {
+        let cards = self.cards.iter().map(Verified::document);
+        let revoked = self.revoked.iter().map(|(_, revocation)| revocation.document());
+        self.roots_documents.iter().chain(cards).chain(revoked)
     }
 }
 
@@ -153,6 +181,20 @@ pub enum Refusal {
     /// A `roots` document that does not continue from the list in force.
     #[error("this list of roots of {0} replaces one that is not in force")]
     RootsOutOfTurn(MemberId),
+    /// More lists than [`limits::ROOTS_REPLACED`].
+    #[error(
+        "the roots of {0} were replaced {max} times: the next list takes an amended charter",
+        max = limits::ROOTS_REPLACED
+    )]
+    TooManyLists(MemberId),
+    /// A text longer than [`limits::ROSTER_TEXT`].
+    #[error("a {kind} of {length} bytes, and a roster keeps none longer than {max}", max = limits::ROSTER_TEXT)]
+    TooLong {
+        /// What it is.
+        kind: DocumentType,
+        /// Its length, in bytes.
+        length: usize,
+    },
 }
 
 impl Roster {
@@ -165,7 +207,7 @@ impl Roster {
                     lists: vec![(member.roots.clone(), charter.id())],
                     roots_documents: Vec::new(),
                     cards: Vec::new(),
-                    revoked: BTreeMap::new(),
+                    revoked: None,
                 };
                 (member.id.clone(), state)
             })
@@ -175,7 +217,14 @@ impl Roster {
 
     /// Takes a document in. True when it changed what is known.
     pub fn offer(&mut self, document: &SignedDocument) -> Result<bool, Refusal> {
-        match document.document_type().ok_or(Refusal::NotDocument)? {
+        let kind = document.document_type().ok_or(Refusal::NotDocument)?;
+        let length = document.text().len();
+        match kind {
+            DocumentType::Card | DocumentType::Revocation | DocumentType::Roots
+                if length > limits::ROSTER_TEXT =>
+            {
+                Err(Refusal::TooLong { kind, length })
+            }
             DocumentType::Card => self.offer_card(document),
             DocumentType::Revocation => self.offer_revocation(document),
             DocumentType::Roots => self.offer_roots(document),
@@ -205,8 +254,7 @@ impl Roster {
             return Ok(member.more_signatures(at, document));
         }
         let card = member.with_any_list(|list| Card::verify(document, &claimed.member, list))?;
-        let signatures = member.good_signatures(&card, document.signatures());
-        let card = Verified::new(claimed, SignedDocument::new(document.shared_text(), signatures));
+        let card = Verified::new(claimed, member.stripped(document, Some(&card.node)));
         if newest.is_some_and(|newest| card.serial > newest) {
             member.cards.clear();
         }
@@ -221,17 +269,20 @@ impl Roster {
         let claimed = Revocation::parse(document.text()).map_err(CredentialError::from)?;
         let channel = self.channel;
         let member = self.member_mut(&claimed.member)?;
-        let Revoked::Card(card) = claimed.revoked else {
+        let Revoked::Card { serial, .. } = claimed.revoked else {
             // Officers' revocations speak by their position in the party's own log.
             return Err(Refusal::NotRoster(DocumentType::Revocation));
         };
-        // Of several for one card everybody keeps the same one, that with the lowest name.
-        let known = member.revoked.get(&card).map(Verified::id);
-        if known.is_some_and(|known| known <= document.id()) || !claimed.holds_for(channel) {
+        // The one that shuts out most is kept; of several alike everybody keeps the same, that with the lowest name.
+        let says_no_more = |(up_to, known): &(CardSerial, Verified<Revocation>)| {
+            *up_to > serial || *up_to == serial && known.id() <= document.id()
+        };
+        if member.revoked.as_ref().is_some_and(says_no_more) || !claimed.holds_for(channel) {
             return Ok(false);
         }
-        let revocation = member.with_any_list(|list| Revocation::verify(document, &claimed.member, list))?;
-        member.revoked.insert(card, revocation);
+        member.with_any_list(|list| Revocation::verify(document, &claimed.member, list))?;
+        let revocation = Verified::new(claimed, member.stripped(document, None));
+        member.revoked = Some((serial, revocation));
         Ok(true)
     }
 
@@ -242,10 +293,16 @@ impl Roster {
             return Ok(false);
         }
         match member.lists.first() {
+            Some((_, set_by))
+                if claimed.replaces == *set_by && member.lists.len() > limits::ROOTS_REPLACED =>
+            {
+                Err(Refusal::TooManyLists(claimed.member))
+            }
             Some((list, set_by)) if claimed.replaces == *set_by => {
                 let roots = Roots::verify(document, list)?;
+                // Stripped by the list that it replaces, while that is the one in force.
+                member.roots_documents.push(member.stripped(document, None));
                 member.lists.insert(0, (roots.list.clone(), roots.id()));
-                member.roots_documents.push(document.clone());
                 Ok(true)
             }
             // Also the second of two that replace one list: only a threshold of the old roots can make both, and
@@ -273,7 +330,7 @@ impl Roster {
     pub fn current(&self, member: &MemberId) -> Option<&Verified<Card>> {
         let state = self.members.get(member)?;
         match state.cards.as_slice() {
-            [card] if !state.revoked.contains_key(&card.id()) && state.speaks(card).is_ok() => Some(card),
+            [card] if state.revocation(card.serial).is_none() && state.speaks(card).is_ok() => Some(card),
             _ => None,
         }
     }
@@ -288,9 +345,16 @@ impl Roster {
         self.cards().find(|card| card.node == *node)
     }
 
-    /// Why a revoked card was revoked.
-    pub fn revocation(&self, member: &MemberId, card: &DocumentId) -> Option<&Verified<Revocation>> {
-        self.members.get(member)?.revoked.get(card)
+    /// The revocation that shuts out a member's cards of this serial: of that card, or of a later one.
+    pub fn revocation(&self, member: &MemberId, serial: CardSerial) -> Option<&Verified<Revocation>> {
+        self.members.get(member)?.revocation(serial)
+    }
+
+    /// A card for which its member's roots vouch, those in force or any before them: it may be revoked or replaced long since, and
+    /// still names the node that signed what was written under it.
+    pub fn vouches(&self, member: &MemberId, document: &SignedDocument) -> Option<Verified<Card>> {
+        let state = self.members.get(member)?;
+        state.with_any_list(|list| Card::verify(document, member, list)).ok()
     }
 
     /// Takes in a card that a node presents for itself, and says whether it is the one that speaks now.
@@ -300,11 +364,13 @@ impl Roster {
         let changed = self.offer_card(document)?;
         let member = claimed.member.clone();
         let state = self.members.get(&member).ok_or_else(|| Refusal::Stranger(member.to_string()))?;
-        if let Some(revocation) = state.revoked.get(&document.id()) {
+        let newest = state.cards.first().map_or(claimed.serial, |card| card.serial);
+        if let Some(revocation) = state.revocation(claimed.serial)
+            && (newest <= claimed.serial || revocation.names(document.id()))
+        {
             let reason = revocation.reason.clone();
             return Err(Refusal::Revoked { member, serial: claimed.serial, reason });
         }
-        let newest = state.cards.first().map_or(claimed.serial, |card| card.serial);
         if newest > claimed.serial {
             return Err(Refusal::Replaced { member, serial: claimed.serial, newest });
         }
@@ -318,17 +384,14 @@ impl Roster {
         }
     }
 
-    /// Every document that makes the roster what it is, in an order in which [`Roster::offer`] takes them.
+    /// Every document that makes the roster what it is, in an order in which [`Roster::offer`] takes them. Members
+    /// of whom there is least to say come first: where not all fits, one that signs much cuts off nobody but itself.
     pub fn documents(&self) -> Vec<SignedDocument> {
-        self.members
-            .values()
-            .flat_map(|member| {
-                let roots = member.roots_documents.iter().cloned();
-                let cards = member.cards.iter().map(|card| card.document().clone());
-                let revoked = member.revoked.values().map(|revocation| revocation.document().clone());
-                roots.chain(cards).chain(revoked)
-            })
-            .collect()
+        let mut members: Vec<&Member> = self.members.values().collect();
+        members.sort_by_cached_key(|member| -> usize {
+            member.documents().map(|document| document.text().len()).sum()
+        });
+        members.into_iter().flat_map(Member::documents).cloned().collect()
     }
 
     /// One hash of what the documents say: two rosters with the same digest say the same. Of a card it counts which

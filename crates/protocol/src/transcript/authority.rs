@@ -15,9 +15,11 @@ use crate::{
         officer::{Duty, Officer},
         revocation::{Revocation, Revoked},
         roots::{RootList, Roots},
+        roster::Refusal as RosterRefusal,
         suspension::Suspension,
     },
     labels::Namespace,
+    limits,
     transcript::{effect::Void, facts::DispatchFacts, layers::Layers},
 };
 
@@ -28,6 +30,8 @@ pub struct Authority {
     channel: ChannelId,
     roots: RootList,
     roots_set_by: DocumentId,
+    /// How often the roots were replaced: bounded here as in the roster, so that both stay with the same list.
+    roots_replaced: usize,
     officers: Layers<PublicKey, Arc<Verified<Officer>>>,
     suspended: Layers<PublicKey, EntryHash>,
     revoked: Layers<PublicKey, EntryHash>,
@@ -47,6 +51,7 @@ impl Authority {
             channel: ChannelId::from(charter.id()),
             roots: charter.party(party)?.roots.clone(),
             roots_set_by: charter.id(),
+            roots_replaced: 0,
             officers: Layers::default(),
             suspended: Layers::default(),
             revoked: Layers::default(),
@@ -108,6 +113,10 @@ impl Authority {
                 if roots.replaces != self.roots_set_by {
                     return Err(credential("this list of roots replaces one that is not in force"));
                 }
+                if self.roots_replaced >= limits::ROOTS_REPLACED {
+                    return Err(credential(RosterRefusal::TooManyLists(roots.member.clone())));
+                }
+                next.roots_replaced += 1;
                 next.roots = roots.list.clone();
                 next.roots_set_by = roots.id();
             }

@@ -4,7 +4,7 @@ use demarche_protocol::{
     charter::Charter,
     dispatch::Dispatch,
     identity::{
-        card::Card,
+        card::{Card, CardSerial},
         officer::Officer,
         revocation::{Revocation, Revoked},
         roots::Roots,
@@ -14,7 +14,7 @@ use demarche_protocol::{
 
 use crate::{
     refusals::{bent, mediators_card, refuses},
-    support::{breach, card, charter, key, new_roots, officer, revocation, suspension},
+    support::{breach, card, charter, document_id, key, new_roots, officer, revocation, suspension},
 };
 
 #[test]
@@ -68,6 +68,20 @@ fn a_charter_names_everybody_once() {
                 "e_n = \"Notice",
                 "line 48, column 7: `provision.title.e_n`: not a language code, like `en` or `fa`",
             ),
+        ],
+    );
+    let one_party = bent(&text, "[[party]]\nid = \"tehran\"", "[[mediator]]\nid = \"tehran\"")
+        .replace("[[party.fallback]]\nsay = \"Foreign", "[[mediator.fallback]]\nsay = \"Foreign");
+    let said = Charter::parse(&one_party).unwrap_err().to_string();
+    assert_eq!(said, "line 5, column 1: `party`: a charter needs at least two parties");
+}
+
+#[test]
+fn a_charters_rules_in_the_wrong_form() {
+    refuses(
+        &charter().render(),
+        Charter::parse,
+        &[
             (
                 "\"30m\"",
                 "\"+30m\"",
@@ -96,10 +110,6 @@ fn a_charter_names_everybody_once() {
             ),
         ],
     );
-    let one_party = bent(&text, "[[party]]\nid = \"tehran\"", "[[mediator]]\nid = \"tehran\"")
-        .replace("[[party.fallback]]\nsay = \"Foreign", "[[mediator.fallback]]\nsay = \"Foreign");
-    let said = Charter::parse(&one_party).unwrap_err().to_string();
-    assert_eq!(said, "line 5, column 1: `party`: a charter needs at least two parties");
 }
 
 #[test]
@@ -264,6 +274,9 @@ fn officers_suspensions_and_revocations_in_the_wrong_form() {
         &[("reason = \"has", "reason = \"\\nhas", "line 4, column 10: `reason`: must be one line")],
     );
     let text = revocation(Revoked::Officer(key("washington officer").public())).render();
+    let of_card = Revoked::Card { card: document_id("a card"), serial: CardSerial(7) };
+    let serial = "line 3, column 8: `card`: a revocation of a card names its `serial` as well";
+    refuses(&revocation(of_card).render(), Revocation::parse, &[("serial = 7\n", "", serial)]);
     let either = "a revocation names either `card` or `officer_key`";
     refuses(
         &text,
@@ -275,6 +288,11 @@ fn officers_suspensions_and_revocations_in_the_wrong_form() {
                 &format!("line 3, column 8: `card`: {either}"),
             ),
             ("officer_key = ", "# ", &format!("line 1, column 1: `card`: {either}")),
+            (
+                "officer_key = ",
+                "serial = 1\nofficer_key = ",
+                "line 3, column 10: `serial`: only a card has a `serial`",
+            ),
         ],
     );
 }

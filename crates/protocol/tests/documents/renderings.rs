@@ -259,7 +259,8 @@ proptest! {
         prop_assert_eq!(Officer::parse(&officer.render()), Ok(officer));
         let suspension = Suspension { party: member.clone(), key: keys.1, reason: words.1.clone(), issued_at };
         prop_assert_eq!(Suspension::parse(&suspension.render()), Ok(suspension));
-        let revoked = if of_card { Revoked::Card(DocumentId::from_bytes(replaces)) } else { Revoked::Officer(keys.1) };
+        let of_that = Revoked::Card { card: DocumentId::from_bytes(replaces), serial: CardSerial(serial) };
+        let revoked = if of_card { of_that } else { Revoked::Officer(keys.1) };
         let revocation = Revocation { member, revoked, reason: words.1, channels, issued_at };
         prop_assert_eq!(Revocation::parse(&revocation.render()), Ok(revocation));
     }

@@ -2,20 +2,23 @@
 
 use demarche_protocol::{
     document::{DocumentType, SignedDocument},
-    hash::ChannelId,
+    hash::{ChannelId, DocumentId, EntryHash},
     identity::{
         Verified,
-        card::CardSerial,
+        card::{Card, CardSerial},
         revocation::{Revocation, Revoked},
         roots::{RootList, Roots},
         roster::{Refusal, Roster},
     },
+    labels::Namespace,
+    limits,
+    transcript::{Authority, Void},
 };
 use proptest::{prelude::*, sample::Index};
 
 use crate::support::{
     at, breach, card, channel, id, key, new_roots, node_key, revocation, roster, sign, sign_card,
-    sign_with_roots, signed_card, signing_roots,
+    sign_with_roots, signed_card, signing_roots, verified_charter,
 };
 
 /// The serial of the card that speaks for a member.
@@ -24,7 +27,9 @@ fn current(roster: &Roster, member: &str) -> Option<u64> {
 }
 
 fn revoking(document: &SignedDocument, reason: &str) -> SignedDocument {
-    let revocation = Revocation { reason: reason.to_owned(), ..revocation(Revoked::Card(document.id())) };
+    let serial = Card::parse(document.text()).unwrap().serial;
+    let revoked = Revoked::Card { card: document.id(), serial };
+    let revocation = Revocation { reason: reason.to_owned(), ..revocation(revoked) };
     sign_with_roots(revocation.render(), DocumentType::Revocation, "washington")
 }
 
@@ -115,7 +120,8 @@ fn k1b_a_revoked_card_is_refused_with_the_roots_reason() {
     assert!(matches!(roster.present(&signed_card("washington", 1)), Err(Refusal::Replaced { .. })));
     roster.offer(&signed_card("washington", 3)).unwrap();
     assert_eq!(current(&roster, "washington"), Some(3));
-    assert!(roster.revocation(&id("washington"), &stolen.id()).is_some());
+    assert!(roster.revocation(&id("washington"), CardSerial(2)).is_some());
+    assert!(roster.revocation(&id("washington"), CardSerial(3)).is_none());
 }
 
 #[test]
@@ -155,10 +161,8 @@ fn a_revocation_for_other_channels_leaves_this_one_alone() {
     let mut roster = roster();
     let document = signed_card("washington", 1);
     roster.offer(&document).unwrap();
-    let elsewhere = Revocation {
-        channels: vec![ChannelId::of(b"another charter")],
-        ..revocation(Revoked::Card(document.id()))
-    };
+    let revoked = Revoked::Card { card: document.id(), serial: CardSerial(1) };
+    let elsewhere = Revocation { channels: vec![ChannelId::of(b"another charter")], ..revocation(revoked) };
     let elsewhere = sign_with_roots(elsewhere.render(), DocumentType::Revocation, "washington");
     assert_eq!(roster.offer(&elsewhere), Ok(false));
     assert_eq!(current(&roster, "washington"), Some(1));
@@ -202,7 +206,7 @@ fn k1c_a_root_that_was_replaced_opens_nothing_any_more() {
     assert_eq!(refused.to_string(), "1 of the 2 signatures needed by roots of washington");
     assert_eq!(current(&roster, "washington"), None);
     // With a signature of the new list beside it, the same card speaks.
-    let again = late.signed_by(demarche_protocol::labels::Namespace::Card, &key("washington root d"));
+    let again = late.signed_by(Namespace::Card, &key("washington root d"));
     let (card, changed) = roster.present(&again).unwrap();
     assert_eq!((card.serial, changed), (CardSerial(4), true));
 }
@@ -221,7 +225,7 @@ fn k1c_a_card_of_the_old_list_falls_silent_but_reopens_no_older_one() {
     // Card 1 would have been signed well enough for the new list; it stays replaced all the same.
     assert!(matches!(roster.present(&by(1, ["a", "b"])), Err(Refusal::Replaced { .. })));
     // A revocation under the old list still closes.
-    let mut signed = revocation(Revoked::Card(by(3, ["a", "d"]).id()));
+    let mut signed = revocation(Revoked::Card { card: by(3, ["a", "d"]).id(), serial: CardSerial(3) });
     signed.reason = "signed in time".to_owned();
     let old = sign(
         signed.render(),
@@ -236,9 +240,109 @@ fn k1c_a_card_of_the_old_list_falls_silent_but_reopens_no_older_one() {
 fn junk_signatures_do_not_travel_on() {
     let mut roster = roster();
     let clean = signed_card("washington", 1);
-    let junk = clean.clone().signed_by(demarche_protocol::labels::Namespace::Card, &key("stranger"));
+    let junk = clean.clone().signed_by(Namespace::Card, &key("stranger"));
     roster.offer(&junk).unwrap();
-    assert_eq!(roster.documents(), [clean]);
+    assert_eq!(roster.documents(), [clean.clone()]);
+    for clean in [revoking(&clean, "stolen"), replacement()] {
+        let kind = clean.document_type().unwrap();
+        let mut roster = crate::support::roster();
+        let junk = clean.clone().signed_by(kind.namespace(), &key("stranger"));
+        assert_eq!(roster.offer(&junk), Ok(true));
+        assert_eq!(roster.documents(), [clean]);
+    }
+}
+
+#[test]
+fn k1b_a_revocation_shuts_out_every_older_card_as_well() {
+    let mut roster = roster();
+    let spare = signed_card("washington", 5);
+    roster.offer(&signed_card("washington", 4)).unwrap();
+    assert_eq!(roster.offer(&revoking(&spare, "stolen from the safe")), Ok(true));
+    assert_eq!(current(&roster, "washington"), None);
+    let refused = roster.present(&signed_card("washington", 4)).unwrap_err();
+    assert_eq!(refused.to_string(), "card 4 of washington is revoked: stolen from the safe");
+    assert_eq!(roster.present(&signed_card("washington", 6)).unwrap().0.serial, CardSerial(6));
+}
+
+/// A party's roots can sign without end, and so can whoever stole a replaced list: nobody keeps more for it.
+#[test]
+fn m16b_a_flood_of_revocations_is_kept_as_one_and_reopens_nothing() {
+    let mut roster = roster();
+    let stolen = signed_card("washington", 200);
+    let theft = revoking(&stolen, "stolen");
+    roster.offer(&stolen).unwrap();
+    roster.offer(&theft).unwrap();
+    roster.offer(&signed_card("tehran", 1)).unwrap();
+    for serial in 1..200 {
+        let revoked = Revoked::Card { card: card_named(serial), serial: CardSerial(serial) };
+        let flood = sign_with_roots(revocation(revoked).render(), DocumentType::Revocation, "washington");
+        assert_eq!(roster.offer(&flood), Ok(false), "it shuts out nothing that is open");
+    }
+    assert_eq!(roster.documents(), [signed_card("tehran", 1), stolen.clone(), theft]);
+    assert!(matches!(roster.present(&stolen), Err(Refusal::Revoked { .. })));
+    // Ever higher ones replace each other.
+    for serial in 201..300 {
+        let revoked = Revoked::Card { card: card_named(serial), serial: CardSerial(serial) };
+        let flood = sign_with_roots(revocation(revoked).render(), DocumentType::Revocation, "washington");
+        assert_eq!(roster.offer(&flood), Ok(true));
+    }
+    assert_eq!(roster.documents().len(), 3);
+    assert!(matches!(roster.present(&stolen), Err(Refusal::Revoked { .. })));
+    assert_eq!(current(&roster, "tehran"), Some(1), "another's flood");
+}
+
+fn card_named(serial: u64) -> DocumentId {
+    DocumentId::of(&serial.to_be_bytes())
+}
+
+/// Lists of roots that replace one another, from the charter's on, all with the same keys.
+fn chain_of_roots(count: usize) -> Vec<SignedDocument> {
+    let mut replaces = DocumentId::from(channel());
+    let mut chain = Vec::new();
+    for _ in 0..count {
+        let roots = Roots { replaces, list: crate::support::roots("washington"), ..new_roots() };
+        let document = sign_with_roots(roots.render(), DocumentType::Roots, "washington");
+        replaces = document.id();
+        chain.push(document);
+    }
+    chain
+}
+
+#[test]
+fn k1c_roots_are_replaced_a_bounded_number_of_times_in_roster_and_log_alike() {
+    let chain = chain_of_roots(limits::ROOTS_REPLACED + 1);
+    let (last, kept) = chain.split_last().unwrap();
+    let mut roster = roster();
+    let mut authority = Authority::founding(&verified_charter(), &id("washington")).unwrap();
+    let entry = EntryHash::from_bytes([1; 32]);
+    for document in kept {
+        assert_eq!(roster.offer(document), Ok(true));
+        authority = authority.after(DocumentType::Roots, document, entry).unwrap();
+    }
+    let refused = roster.offer(last).unwrap_err();
+    let said = "the roots of washington were replaced 64 times: the next list takes an amended charter";
+    assert_eq!(refused.to_string(), said);
+    let void = authority.after(DocumentType::Roots, last, entry).unwrap_err();
+    assert_eq!(void, Void::Credential(said.to_owned()));
+    // What was signed so far still holds, and others' documents come first where not all fit.
+    assert_eq!(roster.offer(&signed_card("washington", 1)), Ok(true));
+    roster.offer(&signed_card("tehran", 1)).unwrap();
+    assert_eq!(roster.documents()[0], signed_card("tehran", 1));
+    assert_eq!(roster.documents().len(), limits::ROOTS_REPLACED + 2);
+}
+
+#[test]
+fn what_is_too_long_for_a_roster_is_refused_by_name() {
+    let mut roster = roster();
+    let padding = format!("# {}\n", "x".repeat(500)).repeat(30);
+    let long = format!("{}{padding}", card("washington", 1).render());
+    let length = long.len();
+    let long = sign(long, DocumentType::Card, &signing_roots("washington"))
+        .signed_by(Namespace::Card, &node_key("washington", 1));
+    assert_eq!(
+        roster.offer(&long).unwrap_err().to_string(),
+        format!("a card of {length} bytes, and a roster keeps none longer than 12288")
+    );
 }
 
 /// Everything that could be known of washington's and muscat's nodes.
@@ -325,7 +429,7 @@ proptest! {
                 prop_assert!(card.serial.0 >= highest);
                 highest = card.serial.0;
                 prop_assert!(!closed.contains(&card.id()) || card.serial.0 == 2);
-                prop_assert!(roster.revocation(&id("washington"), &card.id()).is_none());
+                prop_assert!(roster.revocation(&id("washington"), card.serial).is_none());
             }
         }
     }

@@ -10,7 +10,7 @@ use demarche_protocol::{
     document::{DocumentError, DocumentType, SignedDocument},
     hash::hex,
     identity::{
-        card::Card,
+        card::{Card, CardSerial},
         keys::{KeySignature, SecretKey},
         officer::Officer,
         revocation::{Revocation, Revoked},
@@ -54,7 +54,8 @@ fn make() -> Vec<Vector> {
     };
     let us = ["washington root a", "washington root b"];
     let everybody = ["washington root a", "washington root b", "tehran root", "muscat root"];
-    let revoked_card = Revoked::Card(sign(card("washington", 1).render(), DocumentType::Card, &[]).id());
+    let name = sign(card("washington", 1).render(), DocumentType::Card, &[]).id();
+    let revoked_card = Revoked::Card { card: name, serial: CardSerial(1) };
     let revoked_officer = Revoked::Officer(officer().key);
     vec![
         vector("charter", DocumentType::Charter, charter().render(), &everybody),

@@ -102,7 +102,7 @@ pub(crate) fn card_document(member: &str, serial: u64, session_of: &str) -> Sign
 pub(crate) fn revocation(card: &Verified<Card>) -> SignedDocument {
     let revocation = Revocation {
         member: card.member.clone(),
-        revoked: Revoked::Card(card.id()),
+        revoked: Revoked::Card { card: card.id(), serial: card.serial },
         reason: "stolen".to_owned(),
         channels: Vec::new(),
         issued_at: NOW.wall,

@@ -97,8 +97,8 @@ impl Subject {
         match self {
             Self::Card(card) => format!("card {} of {member}", card.serial),
             Self::Officer(officer) => format!("officer {} of {member}", officer.name),
-            Self::Revocation(Revocation { revoked: Revoked::Card(card), .. }) => {
-                format!("the revocation of card {} of {member}", card.short())
+            Self::Revocation(Revocation { revoked: Revoked::Card { serial, .. }, .. }) => {
+                format!("the revocation of card {serial} of {member}")
             }
             Self::Revocation(Revocation { revoked: Revoked::Officer(key), .. }) => {
                 format!("the revocation of officer's key {} of {member}", key.fingerprint())
