@@ -198,6 +198,7 @@ fn an_officer_is_listed_and_revoked() {
     scene.says("demarche install rt.toml --data W", &["the revocation of card"]);
 }
 
+/// L2, for roots: a key or passphrase that others may read is refused with the remedy.
 #[test]
 fn keys_with_passphrases_sign_and_wrong_ones_do_not() {
     let scene = Scene::new();
@@ -222,7 +223,6 @@ fn keys_with_passphrases_sign_and_wrong_ones_do_not() {
         &["chmod 600 pass"],
     );
     scene.ok("chmod 600 pass && chmod 640 w.key");
-    // L2
     scene.refuses(
         "demarche sign W/washington.card --key w.key --passphrase-file pass",
         4,

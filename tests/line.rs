@@ -95,6 +95,7 @@ fn dispatch(shown: &serde_json::Value) -> &serde_json::Value {
     if shown.get("evidence").is_some() { shown } else { &shown["notice"] }
 }
 
+/// K10: what the same key signed for another purpose is refused.
 #[test]
 fn a_dispatch_signed_by_ssh_keygen_alone_is_sent_and_one_signed_here_verifies_there() {
     let stage = Stage::open(programs!());
@@ -127,7 +128,7 @@ fn a_dispatch_signed_by_ssh_keygen_alone_is_sent_and_one_signed_here_verifies_th
     // Repeating it is safe: the same serial.
     assert_eq!(stage.json("washington", &send)["serial"], again["serial"]);
 
-    // K10: the same key over the same text, for another purpose.
+    // The same key over the same text, for another purpose.
     fs::write(stage.dir.join("other.toml"), theirs.replace("14:30", "15:30")).expect("text");
     let mut sign = keygen(&stage);
     sign.args(["-Y", "sign", "-n", "charter@demarche.v1", "-f", "washington.officer", "other.toml"]);

@@ -84,13 +84,13 @@ fn a_node_that_has_it_says_so() {
     scene.says("demarche install officer.toml --data W", &["(already installed)"]);
 }
 
+/// B4: what the node says reaches the terminal escaped.
 #[test]
 fn a_nodes_refusal_is_told_with_its_reason() {
     let scene = ready();
     stand_in(&scene.path("W/control.sock"), |data| {
         all(data, r#""outcome":"refused","why":"the disk is \u001b[31mfull""#)
     });
-    // B4: what the node says reaches the terminal escaped.
     scene.refuses(
         "demarche install officer.toml --data W",
         4,

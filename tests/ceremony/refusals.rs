@@ -104,6 +104,7 @@ fn an_address_that_is_none_is_refused() {
     );
 }
 
+/// K10: a signature made for another purpose. K1d: a node's key that nobody has shown to hold.
 #[test]
 fn a_missing_or_wrong_signature_is_named() {
     let scene = Scene::new();
@@ -119,13 +120,13 @@ fn a_missing_or_wrong_signature_is_named() {
     draft(&["T/tehran.card.sig is no signature by", &scene.fingerprint("w"), "rm T/tehran.card.sig"]);
     scene.write("T/tehran.card.sig", "no signature at all\n");
     draft(&["T/tehran.card.sig: not an armoured SSH signature"]);
-    // K10: made for another purpose.
+    // Made for another purpose.
     scene.ok("rm T/tehran.card.sig && ssh-keygen -q -Y sign -n officer@demarche.v1 -f t.key T/tehran.card");
     draft(&[
         "T/tehran.card.sig: a signature for `officer@demarche.v1`, where one for `card@demarche.v1` is needed",
     ]);
     scene.ok("mv kept T/tehran.card.sig && mv T/tehran.card.node.sig kept");
-    // K1d: the roots vouch for a key that nobody has shown to hold.
+    // The roots vouch for a key that nobody has shown to hold.
     draft(&["T/tehran.card: the node has not signed its own card", "T/tehran.card.node.sig"]);
     scene.ok("mv kept T/tehran.card.node.sig");
     scene.ok(DRAFT);
@@ -165,6 +166,7 @@ fn a_key_that_is_no_root_is_refused_with_both_fingerprints() {
     assert!(!scene.names(".").iter().any(|name| name.starts_with("charter.toml.")));
 }
 
+/// K1d: two cards of one serial.
 #[test]
 fn a_card_of_another_party_is_refused() {
     let scene = Scene::new();
@@ -196,7 +198,7 @@ fn a_card_of_another_party_is_refused() {
         6,
         &["washington: 0 of the 1 signature", &scene.fingerprint("o"), "which is no root of washington"],
     );
-    // K1d: signed by the right root, but the second of its serial.
+    // Signed by the right root, but the second of its serial.
     scene.ok("demarche setup party --data D --id washington --name US --root w.pub && demarche sign D/washington.card --key w.key");
     scene.ok("demarche install W/washington.card --data T");
     scene.refuses(

@@ -24,7 +24,7 @@ fn plan(seed: u64) -> Plan {
     Plan { parties: if seed.is_multiple_of(3) { 3 } else { 2 }, actions: 30 + seed % 50 }
 }
 
-/// M1–M5, M8, M16b, K2, T1, T2, T3, S3: what was accepted was signed and sent; nothing twice; nothing confirmed is missing;
+/// M1, M2, M3, M4, M5, M8, M16b, K2, T1, T2, T3, S3: what was accepted was signed and sent; nothing twice; nothing confirmed is missing;
 /// the same logs are judged alike; after healing all transcripts are equal.
 #[test]
 fn every_promise_holds_through_every_schedule() {
