@@ -6,7 +6,7 @@ use demarche_protocol::dispatch::{Breach, Content, Dispatch};
 
 use crate::{
     node::{Node, evidence},
-    scene::{Desk, NOW},
+    scene::{Desk, NOW, Written, until},
 };
 
 fn terminal() -> Desk {
@@ -18,14 +18,10 @@ fn terminal() -> Desk {
 /// Delivers whatever is sent, so that the command ends.
 fn delivering(desk: &Desk, node: &Node, arguments: &[&str], typed: &str) -> crate::scene::Ended {
     let before = node.held().shown.len();
-    std::thread::scope(|scope| {
-        let command = scope.spawn(|| desk.run(arguments, typed));
-        while node.held().shown.len() == before {
-            std::thread::yield_now();
-        }
+    desk.run_beside(arguments, typed, (&Written::default(), &Written::default()), || {
+        until(|| node.held().shown.len() > before);
         let serial = node.held().shown.last().unwrap().header.serial.to_string();
         node.held().step(&serial, State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
-        command.join().unwrap()
     })
 }
 

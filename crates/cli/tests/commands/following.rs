@@ -1,7 +1,5 @@
 //! `--wait` and `watch`: the steps as they come, out of time, refused on the way, a node that goes and comes back.
 
-use std::thread;
-
 use demarche_cli::exit::Exit;
 use demarche_control::types::{EventKind, EvidenceKind, State, Verdict};
 use demarche_protocol::dispatch::{Acknowledgement, Content, Precedence};
@@ -9,35 +7,18 @@ use demarche_protocol::dispatch::{Acknowledgement, Content, Precedence};
 use super::answering::tehrans_notice;
 use crate::{
     node::{Node, evidence},
-    scene::{Desk, Ended, Written, from_tehran},
+    scene::{Desk, Ended, Written, from_tehran, until},
 };
 
 /// Runs a command beside what happens at the node.
 fn beside(desk: &Desk, arguments: &[&str], stdin: &str, happens: impl FnOnce(&Written)) -> Ended {
-    let err = Written::default();
-    beside_with(desk, arguments, stdin, &err, happens)
+    let out = Written::default();
+    desk.run_beside(arguments, stdin, (&out, &Written::default()), || happens(&out))
 }
 
 /// The same, with stderr to be read while it runs.
-fn beside_with(
-    desk: &Desk,
-    arguments: &[&str],
-    stdin: &str,
-    err: &Written,
-    happens: impl FnOnce(&Written),
-) -> Ended {
-    let out = Written::default();
-    thread::scope(|scope| {
-        let command = scope.spawn(|| desk.run_on(arguments, stdin, &out, err));
-        happens(&out);
-        command.join().unwrap()
-    })
-}
-
-fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        thread::yield_now();
-    }
+fn beside_with(desk: &Desk, arguments: &[&str], stdin: &str, err: &Written, happens: impl FnOnce()) -> Ended {
+    desk.run_beside(arguments, stdin, (&Written::default(), err), happens)
 }
 
 #[test]
@@ -111,7 +92,7 @@ fn what_is_late_names_its_cause_and_whom_to_call() {
     let node = Node::on(&desk.socket());
     node.held().status = Some(super::reading::status(Verdict::Down));
     let err = Written::default();
-    let ended = beside_with(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", &err, |_| {
+    let ended = beside_with(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", &err, || {
         until(|| err.text().contains("to reach tehran"));
         node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
     });
@@ -160,7 +141,7 @@ fn waiting_survives_a_feed_that_breaks() {
     let desk = Desk::new();
     let node = Node::on(&desk.socket());
     let err = Written::default();
-    let ended = beside_with(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", &err, |_| {
+    let ended = beside_with(&desk, &["say", "--wait", "delivered", "--timeout", "60s"], "Text", &err, || {
         node.until_listeners(1);
         node.held().cut_feeds();
         until(|| err.text().contains("the node is back"));

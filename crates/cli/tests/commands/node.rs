@@ -31,7 +31,7 @@ use demarche_protocol::{
 use serde::Deserialize;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::scene::{channel, charter, id, now, officers};
+use crate::scene::{channel, charter, id, now, officers, until};
 
 /// What the node holds and how it behaves.
 pub(crate) struct Held {
@@ -204,10 +204,9 @@ impl Node {
     }
 
     /// Waits until so many feeds are listened to.
+    #[track_caller]
     pub(crate) fn until_listeners(&self, count: usize) {
-        while self.held().listeners() < count {
-            std::thread::yield_now();
-        }
+        until(|| self.held().listeners() >= count);
     }
 }
 

@@ -9,7 +9,7 @@ use demarche_protocol::hash::{DocumentId, EntryHash, sha256};
 use super::answering::tehrans_notice;
 use crate::{
     node::{Node, evidence},
-    scene::{Desk, WASHINGTON_OFFICER, channel, id, key, now},
+    scene::{Desk, WASHINGTON_OFFICER, Written, channel, id, key, now, until},
 };
 
 #[test]
@@ -201,14 +201,11 @@ fn a_node_that_is_starting_is_waited_for() {
     let desk = Desk::new();
     desk.run(&["status", "--wait-ready", "1s"], "").with(Exit::NodeAway);
     let node = Node::on(&desk.socket());
-    let ended = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| desk.run(&["status", "--wait-ready", "60s"], ""));
+    let printed = (&Written::default(), &Written::default());
+    let ended = desk.run_beside(&["status", "--wait-ready", "60s"], "", printed, || {
         // Refused as `stopping` until it has a status; it was asked at least twice by then.
-        while node.held().asked.len() < 2 {
-            std::thread::yield_now();
-        }
+        until(|| node.held().asked.len() >= 2);
         node.held().status = Some(status(Verdict::Up));
-        waiting.join().unwrap()
     });
     ended.with(Exit::Done);
 }

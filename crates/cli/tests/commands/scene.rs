@@ -5,6 +5,8 @@ use std::{
     io::{self, BufReader, Cursor, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
 };
 
 use demarche_cli::{
@@ -161,6 +163,19 @@ impl Written {
     }
 }
 
+/// Longer than anything here takes; a test that reaches it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something that happens in another thread.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it did not happen within {} s", PATIENCE.as_secs());
+        thread::yield_now();
+    }
+}
+
 /// How a command ended and what it printed.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -239,34 +254,54 @@ impl Desk {
 
     /// Runs `demarche ARGUMENTS` with this on stdin.
     pub(crate) fn run(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ended {
-        self.run_on(arguments, stdin, &Written::default(), &Written::default())
+        self.ready(arguments, stdin, Written::default(), Written::default())()
     }
 
-    /// The same, with stdout and stderr to be read while it runs.
-    pub(crate) fn run_on(
+    /// Runs a command beside what happens, with stdout and stderr to be read while it runs.
+    #[track_caller]
+    pub(crate) fn run_beside(
         &self,
         arguments: &[&str],
         stdin: impl AsRef<[u8]>,
-        out: &Written,
-        err: &Written,
+        (out, err): (&Written, &Written),
+        happens: impl FnOnce(),
     ) -> Ended {
-        let sink = |to: &Written| Sink { to: Box::new(to.clone()), terminal: self.terminal };
+        // Not a scope: that would wait for a command that does not end, and the failure would never be told.
+        let command = thread::spawn(self.ready(arguments, stdin, out.clone(), err.clone()));
+        happens();
+        until(|| command.is_finished());
+        command.join().unwrap()
+    }
+
+    /// A command with all that it needs, to be run in any thread.
+    fn ready(
+        &self,
+        arguments: &[&str],
+        stdin: impl AsRef<[u8]>,
+        out: Written,
+        err: Written,
+    ) -> impl FnOnce() -> Ended + Send + 'static {
+        let (terminal, directory) = (self.terminal, self.home.path().to_owned());
         let variables = [
             ("HOME".to_owned(), self.home.path().display().to_string()),
             ("XDG_CONFIG_HOME".to_owned(), self.path("config").display().to_string()),
         ];
         let variables = variables.into_iter().chain(self.env.clone());
         let stdin = BufReader::new(Cursor::new(stdin.as_ref().to_vec()));
-        let mut world = World {
-            screen: Screen::new(sink(out), sink(err), true),
-            input: Input::new(Box::new(stdin), self.terminal),
-            env: Env::new(variables.map(|(name, value)| (name.into(), value.into()))),
-            now: Box::new(now),
-            directory: self.home.path().to_owned(),
-        };
-        let arguments = ["demarche"].iter().chain(arguments).map(OsString::from);
-        let exit = demarche_cli::run(arguments, &mut world);
-        Ended { exit, out: out.text(), err: err.text() }
+        let env = Env::new(variables.map(|(name, value)| (name.into(), value.into())));
+        let arguments: Vec<OsString> = ["demarche"].iter().chain(arguments).map(OsString::from).collect();
+        move || {
+            let sink = |to: &Written| Sink { to: Box::new(to.clone()), terminal };
+            let mut world = World {
+                screen: Screen::new(sink(&out), sink(&err), true),
+                input: Input::new(Box::new(stdin), terminal),
+                env,
+                now: Box::new(now),
+                directory,
+            };
+            let exit = demarche_cli::run(arguments, &mut world);
+            Ended { exit, out: out.text(), err: err.text() }
+        }
     }
 
     /// The files that commands have kept, by name.
