@@ -20,7 +20,7 @@ pub const PROVISIONS: usize = 512;
 pub const FALLBACKS: usize = 16;
 /// Most languages in which one provision has a title: far above the six of the United Nations.
 pub const LANGUAGES: usize = 16;
-/// Most addresses of one mediator: each is tried in turn, so more would only delay the finding that none answers.
+/// Most addresses of one mediator: a node dials the first few of them at once and for ever, so more would only be more dialling in vain.
 pub const ADDRESSES: usize = 16;
 /// Most channels that one officer's document or revocation names.
 pub const CHANNELS: usize = 16;

@@ -34,7 +34,8 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store could not be read");
         Self(
-            Problem::new(Code::Other, error.to_string()).with_help("look at the node's log: demarche status"),
+            Problem::new(Code::Other, error.to_string())
+                .with_help("look at the node's log, which demarched writes on stderr, and at its disk"),
         )
     }
 }
@@ -108,7 +109,9 @@ fn of_void(void: &Void) -> Problem {
         }
         Void::Credential(_) => (Code::BadSignature, "have the roots sign it: demarche sign FILE --key ROOT"),
         Void::AlreadyInEffect(_) => (Code::Other, "see how far it has come: demarche inbox"),
-        Void::Misplaced | Void::FalseAuthority => (Code::Other, "look at the node's log"),
+        Void::Misplaced | Void::FalseAuthority => {
+            (Code::Other, "look at the node's log, which demarched writes on stderr")
+        }
     };
     Problem::new(code, void.to_string()).with_help(help)
 }
