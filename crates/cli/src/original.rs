@@ -69,7 +69,11 @@ pub fn verify(shown: &Shown, asked: &Target, pin: &Pin) -> Result<Original> {
     let named = |key: &PublicKey| {
         authority.officer(key).map_or_else(|| key.fingerprint(), |officer| officer.name.clone())
     };
-    let signers = facts.signers.iter().map(|key| (named(key), *key)).collect();
+    let signers: Vec<(String, PublicKey)> = facts.signers.iter().map(|key| (named(key), *key)).collect();
+    let names: Vec<&str> = signers.iter().map(|(name, _)| name.as_str()).collect();
+    if shown.header.officer != names.join(", ") {
+        return Err(lie("its header names another officer than the one who signed".to_owned()));
+    }
     Ok(Original { document: id, dispatch, signers })
 }
 
@@ -108,6 +112,7 @@ fn agrees(shown: &Shown, id: DocumentId, dispatch: &Dispatch) -> Result<(), &'st
         ("title", header.title.as_deref() == dispatch.title()),
         ("provision", header.provision.as_deref() == provision),
         ("body", shown.body.as_deref() == dispatch.body()),
+        ("place, time or other field", shown.fields == Shown::fields_of(dispatch)),
     ];
     checks.into_iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(what))
 }

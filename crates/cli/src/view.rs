@@ -118,16 +118,14 @@ pub fn evidence(evidence: &Evidence) -> Line {
     if evidence.verified { line } else { line.with(Style::Warn, "  NOT VERIFIED") }
 }
 
-/// A dispatch whole, with what was verified here.
+/// A dispatch whole: first what its officer signed, with what was verified of it here; then what this node alone says.
 pub fn whole(screen: &mut Screen, shown: &Shown, charter: Option<&Charter>, original: Option<&Original>) {
     let header = &shown.header;
     if let Some(banner) = banner(header.nature) {
         screen.say(banner);
     }
     let line = Line::new().with(style_of(header), precedence(header.precedence));
-    let line = line.with(Style::Bold, format!(" {} {}", header.kind, header.serial));
-    let case = header.case.as_ref().filter(|case| **case != header.serial);
-    screen.say(line.and(case.map(|case| format!(", case {case}")).unwrap_or_default()));
+    screen.say(line.with(Style::Bold, format!(" {} {}", header.kind, header.serial)));
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             screen.say(format!("  {name:<11} {value}"));
@@ -157,23 +155,36 @@ pub fn whole(screen: &mut Screen, shown: &Shown, charter: Option<&Charter>, orig
         field(name, shown.fields.get(key).cloned());
     }
     field("Written", header.written_at.map(when::shown));
-    field("Recorded", Some(when::shown(header.recorded_at)));
-    field("Received", header.received_at.map(when::shown));
-    field("State", Some(header.state.to_string()));
-    field("No effect", header.void_reason.clone());
     field("Document", Some(header.document.to_string()));
     if let Some(body) = &shown.body {
         screen.say("");
         screen.block("  | ", body);
     }
-    if !shown.evidence.is_empty() {
-        screen.say("");
-        for piece in &shown.evidence {
-            screen.say(evidence(piece));
-        }
-    }
     if let Some(original) = original {
+        screen.say("");
         signed_by(screen, original);
+    }
+    screen.say("");
+    as_the_node_says(screen, shown);
+}
+
+/// What rests on the word of the officer's own node: place, times and state.
+fn as_the_node_says(screen: &mut Screen, shown: &Shown) {
+    let header = &shown.header;
+    screen.say("By this node's own record:");
+    let mut field = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            screen.say(format!("  {name:<11} {value}"));
+        }
+    };
+    let case = header.case.as_ref().filter(|case| **case != header.serial);
+    field("Case", case.map(ToString::to_string));
+    field("Recorded", Some(when::shown(header.recorded_at)));
+    field("Received", header.received_at.map(when::shown));
+    field("State", Some(header.state.to_string()));
+    field("No effect", header.void_reason.clone());
+    for piece in &shown.evidence {
+        screen.say(Line::styled(Style::Plain, "  ").then(evidence(piece)));
     }
 }
 

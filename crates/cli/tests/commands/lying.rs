@@ -76,6 +76,12 @@ fn e7_k1_a_header_that_says_another_thing_than_the_text_is_refused() {
     refused_after("kind", |shown| shown.header.kind = Kind::Statement);
     refused_after("body", |shown| shown.body = Some("All is well.".to_owned()));
     refused_after("party", |shown| shown.header.from = id("washington"));
+    refused_after("officer", |shown| shown.header.officer = "Minister of Defence".to_owned());
+    for field in ["place", "request", "means", "reply_by", "occurred_from"] {
+        refused_after(field, |shown| {
+            shown.fields.insert(field.to_owned(), "elsewhere".to_owned());
+        });
+    }
 }
 
 #[test]
