@@ -14,26 +14,20 @@ pub use status::{
     OfficerState, Outcome, Path, Peer, Status, Verdict,
 };
 
-/// A word of a fixed list, as it stands in JSON and on screens.
+/// A list of words, each of which stands in JSON as on screens.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$case_doc:meta])* $case:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-        pub enum $name { $($(#[$case_doc])* #[serde(rename = $text)] $case,)+ }
+    ($(#[$doc:meta])* $name:ident ($what:literal) $cases:tt) => {
+        demarche_protocol::terms! { $(#[$doc])* $name ($what) $cases }
 
-        impl $name {
-            /// All of them, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$case),+];
-
-            /// The word.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$case => $text),+ }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $crate::serde_text::serialize(self, serializer)
             }
         }
 
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::serde_text::deserialize(deserializer)
             }
         }
     };

@@ -19,7 +19,7 @@ use crate::{
 
 words! {
     /// The kind of a dispatch.
-    Kind {
+    Kind ("a kind") {
         /// Notice of a breach: opens a case.
         Breach = "breach",
         /// Receipt and understanding; not agreement.
@@ -50,7 +50,7 @@ words! {
     ///
     /// Of one's own dispatch to several peers it is the step of the one that lags most. Another party's dispatch is
     /// `delivered` (held here), `opened` (displayed here) or `acknowledged` (by an officer of this party).
-    State {
+    State ("a state") {
         /// Durable here, not yet delivered.
         Recorded = "recorded",
         /// A mediator signed that it keeps it.
@@ -70,22 +70,9 @@ words! {
     }
 }
 
-impl std::str::FromStr for State {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = || Self::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(", ");
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| format!("a state is one of {}", known()))
-    }
-}
-
 words! {
     /// Whether an entry counts.
-    Effect {
+    Effect ("an effect") {
         /// It does.
         Accepted = "accepted",
         /// It does not; `void_reason` says why.
@@ -97,7 +84,7 @@ words! {
 
 words! {
     /// Whether everything before an entry is here.
-    Chain {
+    Chain ("a chain's state") {
         /// It is.
         Complete = "complete",
         /// It overtook something.
@@ -229,7 +216,7 @@ impl Shown {
 
 words! {
     /// What a piece of evidence shows (docs/protocol.md, "What an officer is told").
-    EvidenceKind {
+    EvidenceKind ("a kind of evidence") {
         /// Durable in its party's log.
         Recorded = "recorded",
         /// A mediator keeps it, signed.
@@ -300,7 +287,7 @@ pub struct OpenRequest {
 
 words! {
     /// How far a case has come.
-    CaseState {
+    CaseState ("a case's state") {
         /// Nobody of the other side has acknowledged the notice.
         Open = "open",
         /// It is acknowledged.
@@ -347,7 +334,7 @@ pub struct Case {
 
 words! {
     /// What an event tells.
-    EventKind {
+    EventKind ("a kind of event") {
         /// An own dispatch became durable here.
         Recorded = "recorded",
         /// A mediator took one into custody.

@@ -12,7 +12,7 @@ use crate::serde_text::{self, moment};
 
 words! {
     /// What stands behind the verdict line.
-    Verdict {
+    Verdict ("a verdict's level") {
         /// Every peer is reached.
         Up = "up",
         /// Some way or some peer is not.
@@ -70,7 +70,7 @@ pub struct LogHead {
 
 words! {
     /// How a link is.
-    LinkState {
+    LinkState ("a link's state") {
         /// Works.
         Up = "up",
         /// Being made.
@@ -139,7 +139,7 @@ pub struct ChannelInfo {
 
 words! {
     /// Whether an officer's key speaks.
-    OfficerState {
+    OfficerState ("an officer's state") {
         /// It does.
         InForce = "in-force",
         /// It does; its document is past its date.
@@ -211,7 +211,7 @@ pub struct LineTest {
 
 words! {
     /// What became of a file that `install` left.
-    Outcome {
+    Outcome ("an installation's outcome") {
         /// Taken in.
         Taken = "taken",
         /// Was there already.

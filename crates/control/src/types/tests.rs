@@ -65,3 +65,14 @@ fn a_status_has_the_names_of_the_interface() {
     let read: Status = serde_json::from_value(status.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), status);
 }
+
+/// The protocol's own definition of a list of words serves here: one list, one text, in JSON and on screens.
+#[test]
+fn words_are_the_same_in_json_and_on_screens() {
+    for kind in EventKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), json!(kind.as_str()));
+        assert_eq!(serde_json::from_value::<EventKind>(json!(kind.as_str())).unwrap(), *kind);
+    }
+    let said = serde_json::from_value::<OfficerState>(json!("in force")).unwrap_err().to_string();
+    assert_eq!(said, "an officer's state is one of in-force, expired, suspended, revoked");
+}

@@ -1,5 +1,8 @@
-//! The words that dispatches choose from.
+//! The words that dispatches choose from, and how any list of words is defined.
 
+/// Defines an enumeration of words: the enum, all its cases in order, and each case's word by `as_str`, `Display` and
+/// `FromStr`, whose error, a text, names the words that there are. The literal says what one of them is, with its article.
+#[macro_export]
 macro_rules! terms {
     ($(#[$doc:meta])* $name:ident ($what:literal) { $($(#[$case_doc:meta])* $case:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -34,7 +37,7 @@ macro_rules! terms {
         }
     };
 }
-pub(super) use terms;
+pub(crate) use terms;
 
 terms! {
     /// Order of service. The first is the most urgent.
