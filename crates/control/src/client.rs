@@ -133,6 +133,12 @@ impl Client {
         self.get(&if all { path + "?all=true" } else { path }).await
     }
 
+    /// Headers of what calls somebody here: others' dispatches of IMMEDIATE and above, acknowledgements excepted, that
+    /// nobody here has opened yet. An older node answers with the whole inbox.
+    pub async fn urgent(&self, channel: &str) -> Result<Vec<Header>, ClientError> {
+        self.get(&(in_channel(channel, "inbox") + "?urgent=true")).await
+    }
+
     /// A dispatch whole, without telling anyone. `serial` is `PARTY/SEQ` or a document's hash.
     pub async fn show(&self, channel: &str, serial: &str) -> Result<Shown, ClientError> {
         self.get(&in_channel(channel, &format!("dispatches/{}", escape(serial)))).await

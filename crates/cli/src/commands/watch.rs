@@ -1,5 +1,5 @@
-//! `demarche watch`: the node's feed as it comes. Rings for urgent arrivals until somebody here has opened them, resumes
-//! by itself where it was, and says in red when it has lost the node.
+//! `demarche watch`: the node's feed as it comes. Rings for urgent arrivals until somebody here has opened them, also while the
+//! node cannot be asked whether somebody has; resumes by itself where it was, and says in red when it has lost the node.
 
 use std::time::Duration;
 
@@ -45,8 +45,15 @@ pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) ->
     let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
     world.screen.note(format!("watching {}; Ctrl-C ends it", names.join(", ")));
     let only = station.wanted_channel(None).is_some();
-    let mut watch =
-        Watching { station: &station, channels: &channels, only, left: command.count, bell: None };
+    let mut watch = Watching {
+        station: &station,
+        channels: &channels,
+        only,
+        left: command.count,
+        bell: None,
+        urgent: false,
+        unanswered: false,
+    };
     watch.ring_if_needed(world).await;
     loop {
         tokio::select! {
@@ -57,7 +64,10 @@ pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) ->
                         return Ok(Exit::Done);
                     }
                 }
-                Ok(None) | Err(_) => events = watch.regain(events.last(), world).await,
+                Ok(None) | Err(_) => tokio::select! {
+                    regained = watch.regain(events.last(), world) => events = regained,
+                    _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
+                },
             },
             () = sleep_until(watch.bell.unwrap_or_else(Instant::now)), if watch.bell.is_some() => {
                 watch.ring_if_needed(world).await;
@@ -73,8 +83,12 @@ struct Watching<'a> {
     /// Whether one channel was named: others' events are left out.
     only: bool,
     left: Option<u64>,
-    /// When it rings again.
+    /// When it looks again whether to ring.
     bell: Option<Instant>,
+    /// Whether something urgent lies unopened, as far as is known.
+    urgent: bool,
+    /// Whether the node did not answer when it was asked last.
+    unanswered: bool,
 }
 
 impl Watching<'_> {
@@ -88,26 +102,42 @@ impl Watching<'_> {
         let urgent = event.header.as_ref().is_some_and(rings);
         if event.kind == EventKind::Arrived && urgent {
             world.screen.ring();
+            self.urgent = true;
             self.bell = Some(Instant::now() + RING_EVERY);
         }
         self.left = self.left.map(|left| left.saturating_sub(1));
         self.left == Some(0)
     }
 
-    /// Rings while an urgent arrival lies unopened: the node knows, whoever opened it.
+    /// Rings while an urgent arrival lies unopened: the node knows, whoever opened it. What was unopened before is so until
+    /// the node has said otherwise.
     async fn ring_if_needed(&mut self, world: &mut World) {
         let mut urgent = false;
+        let mut unanswered = None;
         for channel in self.channels {
-            let headers =
-                self.station.client.inbox(&channel.channel.to_string(), false).await.unwrap_or_default();
-            urgent |= headers
-                .iter()
-                .any(|header| rings(header) && view::is_unopened(header, channel.party.as_str()));
+            match self.station.client.urgent(&channel.channel.to_string()).await {
+                Ok(headers) => {
+                    urgent |= headers
+                        .iter()
+                        .any(|header| rings(header) && view::is_unopened(header, channel.party.as_str()));
+                }
+                Err(why) => unanswered = Some(why),
+            }
         }
+        if let Some(why) = &unanswered {
+            urgent |= self.urgent;
+            if !self.unanswered {
+                let on = if urgent { "; the bell goes on" } else { "" };
+                let line = Line::styled(Style::Bad, "NOT KNOWN what lies unopened");
+                world.screen.note(line.and(format!(": {why}{on}; asking again")));
+            }
+        }
+        self.urgent = urgent;
+        self.unanswered = unanswered.is_some();
+        self.bell = (urgent || self.unanswered).then(|| Instant::now() + RING_EVERY);
         if urgent {
             world.screen.ring();
         }
-        self.bell = urgent.then(|| Instant::now() + RING_EVERY);
     }
 
     /// Tries until the node is back, and goes on after the last event seen.
@@ -127,6 +157,11 @@ impl Watching<'_> {
                 Err(_) => sleep(pause).await,
             }
             pause = (pause * 2).min(AGAIN.1);
+            // The node cannot say that somebody has opened it.
+            if self.urgent && self.bell.is_some_and(|bell| bell <= Instant::now()) {
+                world.screen.ring();
+                self.bell = Some(Instant::now() + RING_EVERY);
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `--wait` and `watch`: the steps as they come, out of time, refused on the way, a node that goes and comes back.
 
 use demarche_cli::exit::Exit;
-use demarche_control::types::{EventKind, EvidenceKind, State, Verdict};
+use demarche_control::{
+    Code, Problem,
+    types::{EventKind, EvidenceKind, State, Verdict},
+};
 use demarche_protocol::dispatch::{Acknowledgement, Content, Precedence};
 
 use super::answering::tehrans_notice;
@@ -208,6 +211,30 @@ fn a_watch_that_begins_with_something_unopened_rings_at_once() {
     until(|| node.held().listeners() == 0);
     node.held().asked.clear();
     assert!(!bell(State::Opened));
+}
+
+/// A card is being renewed, say: that nobody can be asked is no reason to fall silent about what nobody has opened.
+#[test]
+fn a_watch_rings_on_while_the_node_does_not_say_what_is_unopened() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    let asked = |node: &Node| node.held().asked.iter().filter(|asked| asked.contains("/inbox")).count();
+    let err = Written::default();
+    let ended = beside_with(&desk, &["watch", "--count", "1"], "", &err, || {
+        until(|| err.text().contains('\u{7}'));
+        node.held().no_inbox = Some(Problem::new(Code::NeedsNewCard, "no card of this node is installed"));
+        until(|| asked(&node) == 2);
+        node.held().tell(EventKind::Roster, None, None);
+    });
+    let err = ended.with(Exit::Done).err;
+    assert!(
+        err.contains("NOT KNOWN what lies unopened: no card of this node is installed; the bell goes on"),
+        "{err}"
+    );
+    assert_eq!(err.matches('\u{7}').count(), 2, "{err:?}");
+    assert!(node.held().asked.iter().all(|asked| !asked.ends_with("/inbox")), "not the whole of it");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) struct Held {
     pub(crate) lie: Option<Shown>,
     /// What the next post is refused with.
     pub(crate) refuse: Option<Problem>,
+    /// What every look at the inbox is refused with.
+    pub(crate) no_inbox: Option<Problem>,
     pub(crate) status: Option<Status>,
     pub(crate) tests: Vec<LineTest>,
     /// Durable events, numbered from 1.
@@ -188,6 +190,7 @@ impl Node {
             officer_state: OfficerState::InForce,
             lie: None,
             refuse: None,
+            no_inbox: None,
             status: None,
             tests: Vec::new(),
             events: Vec::new(),
@@ -304,8 +307,12 @@ async fn post_document(State(held): State<Shared>, Json(file): Json<SignedFile>)
     Ok(Json(sent))
 }
 
-async fn get_inbox(State(held): State<Shared>) -> Json<Vec<Header>> {
-    Json(held.lock().unwrap().shown.iter().map(|shown| shown.header.clone()).collect())
+async fn get_inbox(State(held): State<Shared>) -> Answer<Vec<Header>> {
+    let held = held.lock().unwrap();
+    match held.no_inbox.clone() {
+        Some(problem) => Err(Refusal(problem)),
+        None => Ok(Json(held.shown.iter().map(|shown| shown.header.clone()).collect())),
+    }
 }
 
 async fn get_cases(State(held): State<Shared>) -> Json<Vec<Case>> {

@@ -61,8 +61,12 @@ pub(super) async fn officers(
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Which {
+    /// Also what is void.
     #[serde(default)]
     all: bool,
+    /// Only what calls somebody: a watch asks for it every few seconds, however long the inbox has become.
+    #[serde(default)]
+    urgent: bool,
 }
 
 pub(super) async fn inbox(
@@ -72,7 +76,12 @@ pub(super) async fn inbox(
 ) -> Answer<Vec<Header>> {
     let handle = api.handle(&name)?;
     let local = handle.name().to_owned();
-    let drafts = handle.query(move |look| View::new(look, &local).inbox(which.all)).await?;
+    let drafts = handle
+        .query(move |look| {
+            let view = View::new(look, &local);
+            if which.urgent { view.urgent() } else { view.inbox(which.all) }
+        })
+        .await?;
     let headers =
         reading(&api, move |store| drafts.into_iter().map(|draft| draft.finish(store)).collect()).await?;
     Ok(Json(headers))

@@ -13,7 +13,7 @@ use demarche_control::{
 };
 use demarche_protocol::{
     channel::Channel as Machine,
-    dispatch::{Content, Dispatch, Kind as DispatchKind},
+    dispatch::{Content, Dispatch, Kind as DispatchKind, Precedence},
     hash::{ChannelId, DocumentId, EntryHash},
     identity::{keys::PublicKey, member::MemberId},
     time::Timestamp,
@@ -112,6 +112,24 @@ impl<'a> View<'a> {
         let nodes = self.machine.transcript().logs().flat_map(|(_, log)| log.in_order());
         let wanted = nodes.filter(|node| all || !matches!(node.effect, Effect::Void(_)));
         let mut drafts: Vec<Draft> = wanted.filter_map(|node| self.draft(node)).collect();
+        drafts.sort_by_key(|draft| durable_at(&draft.header));
+        drafts
+    }
+
+    /// What calls somebody here: others' dispatches of IMMEDIATE and above that nobody here has opened. An acknowledgement
+    /// says that somebody did, on the other side.
+    pub(crate) fn urgent(&self) -> Vec<Draft> {
+        let logs = self.machine.transcript().logs().filter(|(party, _)| *party != self.machine.me());
+        let calls = |node: &&Node| {
+            dispatch(node).is_some_and(|facts| {
+                facts.precedence <= Precedence::Immediate && facts.kind != DispatchKind::Acknowledgement
+            })
+        };
+        let nodes = logs.flat_map(|(_, log)| log.in_order()).filter(calls);
+        let mut drafts: Vec<Draft> = nodes
+            .filter(|node| self.state(node) == State::Delivered)
+            .filter_map(|node| self.draft(node))
+            .collect();
         drafts.sort_by_key(|draft| durable_at(&draft.header));
         drafts
     }

@@ -137,3 +137,32 @@ async fn the_hook_rings_for_an_urgent_arrival() {
         node.end().await;
     }
 }
+
+/// What a watch asks for every few seconds: not the whole inbox, and nothing once it was opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_calls_somebody_is_asked_for_by_itself_and_only_until_it_is_opened() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let m = stage.start(&stage.scene.mediator).await;
+    let w = stage.start(&washington).await;
+    let t = stage.start(&tehran).await;
+    let own = stage.signed(&washington, Precedence::Flash, fixtures::statement("our own"));
+    let own = w.send(&own).await;
+    t.until_kind(EventKind::Arrived, &own.document.to_string()).await;
+    let urgent = stage.signed(&tehran, Precedence::Immediate, fixtures::statement("come and look"));
+    let urgent = t.send(&urgent).await;
+    let answer = stage.signed(&tehran, Precedence::Flash, fixtures::acknowledgement(own.document));
+    let answer = t.send(&answer).await;
+    let last = t.send(&stage.signed(&tehran, Precedence::Routine, fixtures::statement("in time"))).await;
+    for document in [urgent.document, answer.document, last.document] {
+        w.until_kind(EventKind::Arrived, &document.to_string()).await;
+    }
+    let calling = w.client.urgent(NAME).await.unwrap();
+    let documents: Vec<_> = calling.iter().map(|header| header.document).collect();
+    assert_eq!(documents, [urgent.document], "{calling:?}");
+    w.client.open(NAME, &urgent.serial.to_string(), &officer_of(&washington)).await.unwrap();
+    assert!(w.client.urgent(NAME).await.unwrap().is_empty());
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
