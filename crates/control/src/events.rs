@@ -2,7 +2,8 @@
 //!
 //! The node opens the feed with its newest index as an event without data (`id: 41`, empty line), so that a reader who
 //! has seen nothing yet can resume as well; and sends a comment at least every 15 seconds, so that silence means
-//! that it is gone.
+//! that it is gone. An `id:` line stands with the last event that one record of the node tells, so that whoever is cut off
+//! between two of them hears some of it twice rather than some of it never.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,7 +23,8 @@ const LONGEST: usize = 256 * 1024;
 pub struct EventStream {
     body: Incoming,
     parser: Parser,
-    ready: VecDeque<Event>,
+    /// With the index to resume after, once it is handed out.
+    ready: VecDeque<(Event, Option<u64>)>,
     last: Option<u64>,
 }
 
@@ -34,8 +36,8 @@ impl EventStream {
     /// The next event. Nothing is lost when the returned future is dropped before it is ready.
     pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                self.last = event.id.or(self.last);
+            if let Some((event, place)) = self.ready.pop_front() {
+                self.last = place.or(self.last);
                 return Ok(Some(event));
             }
             let frame = timeout(SILENCE, self.body.frame()).await.map_err(|_| ClientError::Late(SILENCE))?;
@@ -53,9 +55,9 @@ impl EventStream {
     }
 
     fn take(&mut self, bytes: &Bytes) -> Result<(), ClientError> {
-        for data in self.parser.push(bytes)? {
-            let event = serde_json::from_str(&data).map_err(ClientError::Answer)?;
-            self.ready.push_back(event);
+        for Data { text, id } in self.parser.push(bytes)? {
+            let event = serde_json::from_str(&text).map_err(ClientError::Answer)?;
+            self.ready.push_back((event, id));
         }
         if self.last.is_none() && self.ready.is_empty() {
             self.last = self.parser.id;
@@ -64,7 +66,13 @@ impl EventStream {
     }
 }
 
-/// Takes the lines apart. Of events the index stands in the JSON as well, and comments only keep alive.
+/// One event's data, and the newest index that stood before its end.
+struct Data {
+    text: String,
+    id: Option<u64>,
+}
+
+/// Takes the lines apart. Comments only keep alive.
 #[derive(Default)]
 struct Parser {
     id: Option<u64>,
@@ -73,7 +81,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, ClientError> {
+    fn push(&mut self, bytes: &[u8]) -> Result<Vec<Data>, ClientError> {
         let mut done = Vec::new();
         for byte in bytes {
             match byte {
@@ -91,9 +99,9 @@ impl Parser {
         Ok(done)
     }
 
-    fn take_line(&mut self, line: &[u8]) -> Result<Option<String>, ClientError> {
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<Data>, ClientError> {
         if line.is_empty() {
-            return Ok(self.data.take());
+            return Ok(self.data.take().map(|text| Data { text, id: self.id }));
         }
         if let Some(id) = line.strip_prefix(b"id:") {
             self.id = str::from_utf8(id).ok().and_then(|id| id.trim().parse().ok()).or(self.id);
@@ -119,7 +127,11 @@ mod tests {
         let feed = b": hello\n\nid: 4\ndata: {\"a\":\ndata: 1}\n\nevent: x\r\ndata:two\r\n\r\n";
         for cut in 1..feed.len() {
             let mut parser = Parser::default();
-            let found: Vec<String> = feed.chunks(cut).flat_map(|chunk| parser.push(chunk).unwrap()).collect();
+            let found: Vec<String> = feed
+                .chunks(cut)
+                .flat_map(|chunk| parser.push(chunk).unwrap())
+                .map(|data| data.text)
+                .collect();
             assert_eq!(found, ["{\"a\":\n1}", "two"], "cut every {cut} bytes");
         }
     }

@@ -176,7 +176,9 @@ fn line(event: &Event, with_channel: bool) -> Line {
         EventKind::Arrived => Style::Bold,
         EventKind::Alarm | EventKind::Void => Style::Bad,
         EventKind::Disowned => Style::Warn,
-        EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged => Style::Good,
+        EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged | EventKind::Accepted => {
+            Style::Good
+        }
         EventKind::Recorded | EventKind::Custody | EventKind::Link | EventKind::Roster => Style::Plain,
     };
     let mut line = Line::from(format!("{}  ", when::of_day(event.at)))

@@ -79,3 +79,22 @@ async fn the_feed_ends_with_its_last_index_to_resume_after() {
     assert_eq!(events.last(), Some(8));
     assert!(request.join().unwrap().starts_with("GET /v1/events?after=7 "));
 }
+
+/// One record may tell two things: whoever is cut off between them hears the first once more.
+#[tokio::test]
+async fn the_index_to_resume_after_moves_with_the_last_event_of_a_record() {
+    let event = |id: &str, kind: &str| {
+        format!(
+            "{id}data: {{\"id\":8,\"channel\":\"0000000000000000000000000000000000000000000000000000000000000001\",\
+             \"kind\":\"{kind}\",\"at\":\"2026-11-23T09:40:00.000Z\"}}\n\n"
+        )
+    };
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\nid: 7\n\n";
+    let feed = format!("{head}{}{}", event("", "arrived"), event("id: 8\n", "void"));
+    let (_directory, client, _request) = answer(feed.leak().as_bytes());
+    let mut events = client.events(None).await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap().kind, crate::types::EventKind::Arrived);
+    assert_eq!(events.last(), Some(7));
+    assert_eq!(events.next().await.unwrap().unwrap().kind, crate::types::EventKind::Void);
+    assert_eq!(events.last(), Some(8));
+}

@@ -345,8 +345,11 @@ words! {
         Opened = "opened",
         /// A peer's officer acknowledged one.
         Acknowledged = "acknowledged",
-        /// One was judged to be of no effect.
+        /// One was judged to be of no effect: at once, or when what it rests on came in. The evidence says why; without a
+        /// header it is an entry that says who may sign, and `detail` names it.
         Void = "void",
+        /// One that had come before the entries that say who may sign has effect, now that they are here.
+        Accepted = "accepted",
         /// A peer's dispatch became durable here.
         Arrived = "arrived",
         /// A peer's node went on without one.
@@ -363,7 +366,8 @@ words! {
 /// One event of the node's feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The node's durable index of the record it tells of; `?after=` takes it. Absent for transient events.
+    /// The node's durable index of the record it tells of; `?after=` takes it. Absent for transient events. What one
+    /// record tells may be several events, which all bear its index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// The channel's SHA-256.

@@ -16,7 +16,7 @@ use demarche_protocol::{
     document::DocumentType,
     hash::{ChannelId, EntryHash},
     identity::member::MemberId,
-    transcript::{Effect, Receipt, ReceiptKind},
+    transcript::{Effect, Node, Receipt, ReceiptKind},
 };
 use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
@@ -51,8 +51,15 @@ struct Reader {
     after: JournalIndex,
     durable: watch::Receiver<JournalIndex>,
     news: broadcast::Receiver<Event>,
-    ready: VecDeque<Event>,
+    ready: VecDeque<Ready>,
 }
+
+/// An event to hand out, and where a reader who has it may resume: nowhere new in the middle of what one record tells, so
+/// that one who is cut off there hears some of it twice rather than some of it never.
+struct Ready(Event, Option<u64>);
+
+/// What a record tells: an event, and the dispatch it is about.
+type Told = (Event, Option<Draft>);
 
 pub(super) async fn feed(
     State(api): State<Arc<Api>>,
@@ -66,17 +73,17 @@ pub(super) async fn feed(
     let news = api.news.listen();
     let reader = Reader { api, after, durable, news, ready: VecDeque::new() };
     let events = stream::unfold(reader, |mut reader| async move {
-        let event = reader.next().await?;
-        Some((Ok(sse(&event)), reader))
+        let ready = reader.next().await?;
+        Some((Ok(sse(&ready)), reader))
     });
     // An index without an event: whoever has heard nothing yet can resume from here as well.
     let place = Sse::default().id(after.0.to_string());
     SseResponse::new(stream::iter([Ok(place)]).chain(events)).keep_alive(KeepAlive::default())
 }
 
-fn sse(event: &Event) -> Sse {
+fn sse(Ready(event, place): &Ready) -> Sse {
     let sse = Sse::default().event(event.kind.as_str());
-    let sse = match event.id {
+    let sse = match place {
         Some(id) => sse.id(id.to_string()),
         None => sse,
     };
@@ -86,10 +93,10 @@ fn sse(event: &Event) -> Sse {
 
 impl Reader {
     /// The next event; the end when the node stops.
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Ready> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
             }
             if self.api.stop.is_cancelled() {
                 return None;
@@ -101,7 +108,7 @@ impl Reader {
                 () = self.api.stop.cancelled() => return None,
                 changed = self.durable.changed() => if changed.is_err() { return None },
                 news = self.news.recv() => match news {
-                    Ok(event) => self.ready.push_back(event),
+                    Ok(event) => self.ready.push_back(Ready(event, None)),
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "a listener is slow"),
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
@@ -144,11 +151,11 @@ impl Reader {
     async fn tell(&mut self, channel: ChannelId, records: Vec<Journaled>) -> bool {
         let standing = self.api.standing();
         let handle = standing.line.as_ref().and_then(|line| line.channel(channel).cloned());
-        let told: Vec<(Event, Option<Draft>)> = match &handle {
+        let told: Vec<Vec<Told>> = match &handle {
             Some(handle) => {
                 let name = handle.name().to_owned();
-                let asked = handle
-                    .query(move |look| records.iter().filter_map(|one| told(look, &name, one)).collect());
+                let asked =
+                    handle.query(move |look| records.iter().map(|one| told(look, &name, one)).collect());
                 match asked.await {
                     Ok(told) => told,
                     Err(_) => return false,
@@ -156,46 +163,64 @@ impl Reader {
             }
             None if !self.api.identity.mediates => return false,
             // A mediator keeps rosters alone.
-            None => {
-                records.into_iter().filter_map(|one| of_roster(&one).map(|event| (event, None))).collect()
-            }
+            None => records
+                .into_iter()
+                .map(|one| of_roster(&one).map(|event| (event, None)).into_iter().collect())
+                .collect(),
         };
-        for (mut event, draft) in told {
+        for record in told {
+            self.ready(record);
+        }
+        true
+    }
+
+    /// Makes what one record tells ready: titles are read, and the last of its events is where one may resume.
+    fn ready(&mut self, record: Vec<Told>) {
+        let before = self.ready.len();
+        for (mut event, draft) in record {
             if let Some(draft) = draft {
                 let Ok(header) = header(&self.api, draft) else { continue };
                 event.header = Some(header);
             }
-            self.ready.push_back(event);
+            self.ready.push_back(Ready(event, None));
         }
-        true
+        if self.ready.len() > before
+            && let Some(Ready(event, place)) = self.ready.back_mut()
+        {
+            *place = event.id;
+        }
     }
 }
 
-/// What a record tells, and the dispatch it is about.
-fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Option<(Event, Option<Draft>)> {
-    if let Some(event) = of_roster(journaled) {
-        return Some((event, None));
-    }
+/// What a record tells, in the order in which it is to be read.
+fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Told> {
     let view = View::new(look, name);
-    let about = match &journaled.record {
-        Record::Entry(item) => of_entry(look, &view, item.entry.hash()),
+    let mut all = Vec::new();
+    match &journaled.record {
+        Record::Entry(item) => of_entry(look, &view, item.entry.hash(), &mut all),
         Record::Receipt(receipt) => {
-            receipt.claims(journaled.channel).ok().and_then(|receipt| of_receipt(look, &view, &receipt))
+            let receipt = receipt.claims(journaled.channel).ok();
+            all.extend(receipt.and_then(|receipt| of_receipt(look, &view, &receipt)));
         }
-        Record::Roster(_) | Record::Confirmed(_) => None,
+        Record::Roster(_) | Record::Confirmed(_) => {}
+    }
+    let about = |About { kind, draft, evidence, peer, detail }| {
+        let event = Event {
+            id: Some(journaled.index.0),
+            channel: journaled.channel,
+            kind,
+            at: wall(),
+            header: None,
+            evidence,
+            peer,
+            detail,
+        };
+        (event, draft)
     };
-    let About { kind, draft, evidence, peer } = about?;
-    let event = Event {
-        id: Some(journaled.index.0),
-        channel: journaled.channel,
-        kind,
-        at: wall(),
-        header: None,
-        evidence,
-        peer,
-        detail: None,
-    };
-    Some((event, Some(draft)))
+    // A text that only looks like such a document has arrived, and is void.
+    let shown = all.iter().any(|about| matches!(about.kind, EventKind::Recorded | EventKind::Arrived));
+    let first = of_roster(journaled).filter(|_| !shown).map(|event| (event, None));
+    first.into_iter().chain(all.into_iter().map(about)).collect()
 }
 
 /// A document that says who may speak.
@@ -210,27 +235,66 @@ fn of_roster(journaled: &Journaled) -> Option<Event> {
     Some(Event { id: Some(journaled.index.0), ..event })
 }
 
-/// What happened to which dispatch.
+/// What happened to which dispatch; without one, to an entry that says who may sign.
 struct About {
     kind: EventKind,
-    draft: Draft,
+    draft: Option<Draft>,
     evidence: Option<Evidence>,
     peer: Option<MemberId>,
+    detail: Option<String>,
 }
 
-/// An entry: our own is recorded, another's has arrived; one that acknowledges says so of what it acknowledges.
-fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash) -> Option<About> {
-    let machine = look.machine;
-    let node = machine.transcript().get(&entry)?;
-    let own = node.head.party == *machine.me();
-    let peer = (!own).then(|| node.head.party.clone());
-    let acknowledged = view.acknowledged_by(node).filter(|_| !own && node.effect == Effect::Accepted);
-    if let Some(about) = acknowledged {
-        let evidence = Some(view.of_acknowledgement(node));
-        return Some(About { kind: EventKind::Acknowledged, draft: view.draft(about)?, evidence, peer });
-    }
+/// An entry: our own is recorded, another's has arrived. Then what is judged now that it is here: itself, and those
+/// that had waited for it.
+fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash, all: &mut Vec<About>) {
+    let transcript = look.machine.transcript();
+    let Some(node) = transcript.get(&entry) else { return };
+    let own = node.head.party == *look.machine.me();
     let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
-    Some(About { kind, draft: view.draft(node)?, evidence: None, peer })
+    if let Some(draft) = view.draft(node) {
+        let peer = peer_of(look, node);
+        all.push(About { kind, draft: Some(draft), evidence: None, peer, detail: None });
+    }
+    // What was decided later is told with the entry that decided it.
+    if !transcript.is_rejudged(&entry) {
+        of_judgement(look, view, node, all);
+    }
+    for other in transcript.judged_by(&entry) {
+        if other.effect == Effect::Accepted
+            && let Some(draft) = view.draft(other)
+        {
+            let peer = peer_of(look, other);
+            let detail = Some("it counts, now that what it rests on is here".to_owned());
+            all.push(About { kind: EventKind::Accepted, draft: Some(draft), evidence: None, peer, detail });
+        }
+        of_judgement(look, view, other, all);
+    }
+}
+
+/// What an entry's effect tells: nothing when it simply counts, unless it acknowledges something.
+fn of_judgement(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<About>) {
+    let peer = peer_of(look, node);
+    match &node.effect {
+        Effect::Void(why) => {
+            let draft = view.draft(node);
+            let detail = draft.is_none().then(|| format!("{} is of no effect: {why}", node.head));
+            let evidence = Some(view.of_void(why, wall()));
+            all.push(About { kind: EventKind::Void, draft, evidence, peer, detail });
+        }
+        Effect::Accepted if peer.is_some() => {
+            if let Some(draft) = view.acknowledged_by(node).and_then(|about| view.draft(about)) {
+                let evidence = Some(view.of_acknowledgement(node));
+                let draft = Some(draft);
+                all.push(About { kind: EventKind::Acknowledged, draft, evidence, peer, detail: None });
+            }
+        }
+        Effect::Accepted | Effect::AuthorityUnknown => {}
+    }
+}
+
+/// Whose entry it is, if not ours.
+fn peer_of(look: &Look<'_>, node: &Node) -> Option<MemberId> {
+    (node.head.party != *look.machine.me()).then(|| node.head.party.clone())
 }
 
 fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<About> {
@@ -244,5 +308,6 @@ fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<Abo
     };
     let draft = view.draft(machine.transcript().get(&receipt.of.hash)?)?;
     let evidence = Some(view.of_receipt(&receipt.by, receipt.kind, receipt.at));
-    Some(About { kind, draft, evidence, peer: (!own).then(|| receipt.by.clone()) })
+    let peer = (!own).then(|| receipt.by.clone());
+    Some(About { kind, draft: Some(draft), evidence, peer, detail: None })
 }

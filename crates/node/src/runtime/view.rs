@@ -17,7 +17,7 @@ use demarche_protocol::{
     hash::{ChannelId, DocumentId, EntryHash},
     identity::{keys::PublicKey, member::MemberId},
     time::Timestamp,
-    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Node, ReceiptKind, Seq},
+    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Node, ReceiptKind, Seq, Void},
 };
 
 use crate::{
@@ -270,7 +270,6 @@ impl<'a> View<'a> {
             serial: None,
             detail: None,
         };
-        let me = self.machine.me();
         let mut all = vec![plain(EvidenceKind::Recorded, &node.head.party, node.recorded_at)];
         for (receipt, _) in self.machine.evidence().of(&node.head.hash) {
             all.push(self.of_receipt(&receipt.by, receipt.kind, receipt.at));
@@ -282,7 +281,7 @@ impl<'a> View<'a> {
         all.sort_by_key(|evidence| evidence.at);
         let last = all.last().map_or(node.recorded_at, |evidence| evidence.at);
         if let Effect::Void(why) = &node.effect {
-            all.push(Evidence { detail: Some(why.to_string()), ..plain(EvidenceKind::Void, me, last) });
+            all.push(self.of_void(why, last));
         }
         if self.machine.transcript().log(&node.head.party).is_some_and(|log| log.is_disowned(node)) {
             all.push(plain(EvidenceKind::Disowned, &node.head.party, last));
@@ -312,6 +311,13 @@ impl<'a> View<'a> {
             serial: Some(serial(&answer.head)),
             detail: None,
         }
+    }
+
+    /// Our own judgement as evidence that an entry has no effect.
+    pub(crate) fn of_void(&self, why: &Void, at: Timestamp) -> Evidence {
+        let by = self.machine.me().clone();
+        let detail = Some(why.to_string());
+        Evidence { kind: EvidenceKind::Void, by, at, verified: true, officer: None, serial: None, detail }
     }
 
     /// What an acknowledgement is about.

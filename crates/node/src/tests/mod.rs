@@ -3,6 +3,7 @@
 mod control;
 mod home;
 mod line;
+mod judgement;
 
 use std::{
     collections::BTreeMap,

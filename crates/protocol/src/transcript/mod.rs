@@ -41,6 +41,10 @@ pub struct Transcript {
     /// Whose log each entry is in.
     owners: BTreeMap<EntryHash, MemberId>,
     documents: BTreeMap<DocumentId, Vec<EntryHash>>,
+    /// Entries whose effect changed when a later one came in, by that one. As many as changes, and those are few.
+    rejudged: BTreeMap<EntryHash, Vec<EntryHash>>,
+    /// The entry that changed an entry's effect last, for those that are in `rejudged`.
+    judged_by: BTreeMap<EntryHash, EntryHash>,
     restoring: bool,
 }
 
@@ -66,6 +70,8 @@ impl Transcript {
             charter: Arc::new(charter),
             owners: BTreeMap::new(),
             documents: BTreeMap::new(),
+            rejudged: BTreeMap::new(),
+            judged_by: BTreeMap::new(),
             restoring: false,
         }
     }
@@ -114,7 +120,26 @@ impl Transcript {
                 judged.extend(judge.others_changed(other, &mut self.logs));
             }
         }
+        for (other, _) in judged.iter().filter(|(other, _)| other.hash != head.hash) {
+            if let Some(earlier) = self.judged_by.insert(other.hash, head.hash)
+                && let Some(known) = self.rejudged.get_mut(&earlier)
+            {
+                known.retain(|hash| *hash != other.hash);
+            }
+            self.rejudged.entry(head.hash).or_default().push(other.hash);
+        }
         Change { new: true, judged, fork }
+    }
+
+    /// The entries whose effect is what it is since this one came in: those that it let be judged, or whose judgement
+    /// it changed. Does not name the entry itself.
+    pub fn judged_by(&self, entry: &EntryHash) -> impl Iterator<Item = &Node> {
+        self.rejudged.get(entry).into_iter().flatten().filter_map(|hash| self.get(hash))
+    }
+
+    /// Whether an entry's effect was still open, or another, when it came in.
+    pub fn is_rejudged(&self, entry: &EntryHash) -> bool {
+        self.judged_by.contains_key(entry)
     }
 
     /// One party's log.

@@ -1,0 +1,203 @@
+//! What watchers are told of an entry's effect: void with its reason, at the author's and at the peer's; and what is decided only
+//! when a missing entry comes in. No honest node writes such entries, so they are laid into a stopped node's store.
+
+use demarche_control::types::{Effect, EvidenceKind, State};
+use demarche_protocol::{
+    channel::{Batch, Record},
+    document::SignedDocument,
+    transcript::{Head, Item},
+};
+use demarche_testkit::forger::{self, Forger};
+
+use super::*;
+use crate::store::{Commit, SledStore};
+
+/// Opens the store of a stopped node. Its last tasks may still hold it for a moment.
+async fn store_of(stage: &Stage, member: &MemberId) -> SledStore {
+    let begun = std::time::Instant::now();
+    loop {
+        match SledStore::open(&stage.data(member).store()) {
+            Err(OpenError::Backend { why, .. })
+                if why.contains("could not acquire lock") && begun.elapsed() < PATIENCE =>
+            {
+                tokio::task::yield_now().await;
+            }
+            outcome => return outcome.unwrap(),
+        }
+    }
+}
+
+/// The node's pen, where its own log ends in its store.
+fn pen(stage: &Stage, party: &MemberId, store: &SledStore) -> Forger {
+    let mut pen = Forger::new(&stage.scene, party, 1);
+    for record in store.load(stage.scene.channel()) {
+        if let Record::Entry(item) = record.unwrap().1
+            && item.clone().from_own_store(stage.scene.channel()).unwrap().entry().party == *party
+        {
+            pen.goes_on_from(&item);
+        }
+    }
+    pen
+}
+
+fn lay(stage: &Stage, store: &SledStore, items: &[&Item]) {
+    let records = items.iter().map(|item| Record::Entry((*item).clone())).collect();
+    store.commit(&[Commit { channel: stage.scene.channel(), batch: Batch { records } }]).unwrap();
+}
+
+fn statement(stage: &Stage, party: &MemberId, text: &str, officer: u64) -> SignedDocument {
+    let dispatch = stage.scene.dispatch(party, Precedence::Routine, fixtures::statement(text));
+    fixtures::signed(&dispatch, &fixtures::officer_key(party, officer))
+}
+
+fn about(event: &Event, head: &Head) -> bool {
+    event.header.as_ref().is_some_and(|header| header.entry == head.hash)
+}
+
+/// Everything that the feed tells of an entry from its beginning, until `last`.
+async fn told(node: &Running, head: &Head, last: EventKind) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    let reading = async {
+        let mut feed = node.client.events(Some(0)).await.unwrap();
+        while let Some(event) = feed.next().await.unwrap() {
+            if about(&event, head) {
+                kinds.push(event.kind);
+                if event.kind == last {
+                    return;
+                }
+            }
+        }
+        panic!("the feed ended");
+    };
+    timeout(PATIENCE, reading).await.expect("it is told");
+    kinds
+}
+
+/// T1: an entry of no effect is told as void, with the reason, to whoever watches its author's node and the peer's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t1_a_void_entry_is_told_with_its_reason_on_both_sides() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let t = stage.start(&tehran).await;
+    t.until(|event| event.kind == EventKind::Roster).await;
+    t.end().await;
+    let store = store_of(&stage, &tehran).await;
+    let item = pen(&stage, &tehran, &store).write(&statement(&stage, &tehran, "by nobody", 9));
+    let head = forger::head(&item);
+    lay(&stage, &store, &[&item]);
+    drop(store);
+
+    let m = stage.start(&stage.scene.mediator).await;
+    let t = stage.start(&tehran).await;
+    let w = stage.start(&washington).await;
+    for (node, first, peer) in
+        [(&t, EventKind::Recorded, None), (&w, EventKind::Arrived, Some(tehran.clone()))]
+    {
+        assert_eq!(told(node, &head, EventKind::Void).await, [first, EventKind::Void]);
+        let event = node.until(|event| event.kind == EventKind::Void).await;
+        let evidence = event.evidence.expect("why");
+        assert_eq!((evidence.kind, event.peer), (EvidenceKind::Void, peer));
+        let why = evidence.detail.expect("a reason");
+        assert!(why.contains("no officer's key of this party"), "{why}");
+        let header = event.header.expect("what");
+        assert_eq!((header.state, header.effect), (State::Void, Effect::Void));
+        assert_eq!(header.void_reason, Some(why));
+    }
+    // The next one goes on, and is not called void.
+    let next = stage.signed(&tehran, Precedence::Routine, fixtures::statement("goes on"));
+    let next = t.send(&next).await;
+    w.until_kind(EventKind::Arrived, &next.document.to_string()).await;
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
+/// T3: what overtook its officer's document is told again when that comes: that it counts, or why it does not. Also to
+/// whoever resumes, and after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t3_what_is_judged_late_is_told_when_it_is_judged() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let (m, w, t) = (
+        stage.start(&stage.scene.mediator).await,
+        stage.start(&washington).await,
+        stage.start(&tehran).await,
+    );
+    let first = stage.signed(&tehran, Precedence::Flash, fixtures::statement("first"));
+    let first = t.send(&first).await;
+    w.until_kind(EventKind::Arrived, &first.document.to_string()).await;
+    for node in [w, t, m] {
+        node.end().await;
+    }
+    // At Tehran the officer's document and two statements; at Washington the statements alone.
+    let store = store_of(&stage, &tehran).await;
+    let mut pen = pen(&stage, &tehran, &store);
+    let officer = pen.write(&fixtures::officer(&tehran, 2, &[Duty::Draft, Duty::Release]));
+    let good = pen.write(&statement(&stage, &tehran, "by the new officer", 2));
+    let bad = pen.write(&statement(&stage, &tehran, "by nobody", 9));
+    lay(&stage, &store, &[&officer, &good, &bad]);
+    drop(store);
+    let store = store_of(&stage, &washington).await;
+    lay(&stage, &store, &[&good, &bad]);
+    drop(store);
+    let (good, bad) = (forger::head(&good), forger::head(&bad));
+
+    let w = stage.start(&washington).await;
+    let open = w.until(|event| event.kind == EventKind::Arrived && about(event, &good)).await;
+    assert_eq!(open.header.unwrap().effect, Effect::AuthorityUnknown);
+    let mut feed = w.client.events(None).await.unwrap();
+    let m = stage.start(&stage.scene.mediator).await;
+    let t = stage.start(&tehran).await;
+    let mut live = Vec::new();
+    let reading = async {
+        while live.len() < 2 {
+            let event = feed.next().await.unwrap().expect("the feed goes on");
+            if about(&event, &good) || about(&event, &bad) {
+                live.push(event.kind);
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.expect("both are judged");
+    assert_eq!(live, [EventKind::Accepted, EventKind::Void]);
+    w.end().await;
+    let w = stage.start(&washington).await;
+    assert_eq!(told(&w, &good, EventKind::Accepted).await, [EventKind::Arrived, EventKind::Accepted]);
+    assert_eq!(told(&w, &bad, EventKind::Void).await, [EventKind::Arrived, EventKind::Void]);
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
+/// An acknowledgement is a dispatch as well: it arrives, and then says something of what it acknowledges.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_is_told_as_its_own_arrival_and_of_what_it_acknowledges() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let m = stage.start(&stage.scene.mediator).await;
+    let w = stage.start(&washington).await;
+    let t = stage.start(&tehran).await;
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("A ship was boarded"));
+    let notice = w.send(&notice).await;
+    t.until_kind(EventKind::Arrived, &notice.document.to_string()).await;
+    let mut feed = w.client.events(None).await.unwrap();
+    let ack = stage.signed(&tehran, Precedence::Flash, fixtures::acknowledgement(notice.document));
+    let ack = t.send(&ack).await;
+    let mut told = Vec::new();
+    let reading = async {
+        while told.len() < 2 {
+            let event = feed.next().await.unwrap().expect("the feed goes on");
+            if matches!(event.kind, EventKind::Arrived | EventKind::Acknowledged) {
+                told.push((event.kind, event.header.unwrap().document, event.peer));
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.expect("both are told");
+    let by = Some(tehran.clone());
+    assert_eq!(
+        told,
+        [(EventKind::Arrived, ack.document, by.clone()), (EventKind::Acknowledged, notice.document, by)]
+    );
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
