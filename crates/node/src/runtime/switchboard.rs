@@ -208,10 +208,6 @@ impl Running {
                     tracing::warn!(node = ?incoming.peer, "a roster stream was refused: too many at once");
                 }
             }
-            // Custody is not offered yet; dropping the stream says so.
-            StreamKind::Custody => {
-                tracing::info!(node = ?incoming.peer, "a custody stream was refused: none is offered");
-            }
         }
     }
 

@@ -6,13 +6,11 @@ use tokio::sync::mpsc;
 
 use super::{Address, ByteStream, NodeId};
 
-/// The three purposes of a stream; each has its own protocol name on the wire.
+/// The two purposes of a stream; each has its own protocol name on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamKind {
     /// A session between two capitals, over a mediator's circuit.
     Live,
-    /// An admitted node's business with the mediator itself: custody and prekeys.
-    Custody,
     /// A few roster documents; the only kind that a stranger may open, and only one.
     Roster,
 }
@@ -190,7 +188,7 @@ pub enum Carrier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A live or custody stream by a node that is not in the directory or admission.
+    /// A live stream by a node that is not in the directory or admission.
     UnknownNode(StreamKind),
     /// A stranger's second stream on one connection.
     SecondStream,

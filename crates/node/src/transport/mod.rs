@@ -51,7 +51,7 @@ pub struct MediatorPath {
     pub name: String,
     /// The key on its current card.
     pub node: NodeId,
-    /// The addresses on its current card, all tried in turn.
+    /// The addresses on its current card. The first [`MAX_ADDRESSES`](defaults::MAX_ADDRESSES) are dialled, all at once.
     pub addresses: Vec<Address>,
 }
 
@@ -136,9 +136,6 @@ pub trait Transport: Send + Sync {
     /// Opens a live stream to `peer` over the circuit of the mediator `via`; makes the circuit if none
     /// stands.
     fn open(&self, peer: NodeId, via: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>>;
-
-    /// Opens a custody stream to a mediator of the directory, over the standing connection.
-    fn open_custody(&self, mediator: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>>;
 
     /// Opens the small stream that carries roster documents.
     fn open_roster(&self, target: RosterTarget) -> BoxFuture<'static, Result<RosterStream, OpenError>>;

@@ -333,7 +333,6 @@ impl Driver {
         let node = connection.node;
         let welcome = match kind {
             StreamKind::Live => !self.is_mediator && connection.known() && connection.via.is_some(),
-            StreamKind::Custody => self.is_mediator && connection.known(),
             StreamKind::Roster => true,
         };
         if !welcome {

@@ -43,7 +43,7 @@ pub struct Config {
 pub enum Role {
     /// Connects to mediators; listens nowhere but there.
     Capital,
-    /// Listens, relays and takes custody streams.
+    /// Listens and relays.
     Mediator {
         /// Where to listen: literal addresses, `0.0.0.0` and `[::]` included. Port 0 takes any free one.
         listen: Vec<Address>,

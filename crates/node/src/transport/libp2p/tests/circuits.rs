@@ -101,15 +101,6 @@ async fn streams_go_over_the_mediator_that_was_named() {
     echo(&mut near, &mut far.stream, b"undisturbed").await;
 }
 
-#[tokio::test]
-async fn custody_streams_reach_the_mediator_itself() {
-    let (mut mediator, a, _b) = trio([22, 23, 24]).await;
-    let mut near = a.transport.open_custody(mediator.id()).await.expect("opens");
-    let mut far = mediator.incoming(StreamKind::Custody).await;
-    assert_eq!((far.peer, far.via), (a.id(), None));
-    echo(&mut near, &mut far.stream, b"an envelope").await;
-}
-
 /// Measures what `docs/` and decisions quote; not a test. Run with `--ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]

@@ -48,31 +48,6 @@ async fn m23_a_strangers_time_is_up() {
     assert!(!reason.is_empty());
 }
 
-/// A stranger's custody stream is refused by name and delivered to nobody.
-#[tokio::test]
-async fn a_stranger_has_no_custody() {
-    let mut mediator = Node::mediator(74).await;
-    let mut stranger = Node::capital(75).await;
-    stranger.transport.set_directory(directory(&mediator, &[]));
-    stranger
-        .wait("a connection", |event| matches!(event, TransportEvent::MediatorUp { .. }).then_some(()))
-        .await;
-    let mut near = stranger.transport.open_custody(mediator.id()).await;
-    let name = stranger.id();
-    mediator
-        .wait("the refusal, by name", |event| match event {
-            TransportEvent::Refused { who, why } => {
-                (who == Some(name) && why == Refusal::UnknownNode(StreamKind::Custody)).then_some(())
-            }
-            TransportEvent::Incoming(_) => panic!("a stranger's custody stream was delivered"),
-            _ => None,
-        })
-        .await;
-    if let Ok(near) = &mut near {
-        until_end(near).await;
-    }
-}
-
 /// M23: hundreds of half-open handshakes; those beyond the limit are closed at once, admitted nodes are served.
 #[tokio::test]
 async fn m23_half_open_handshakes_do_not_disturb_admitted_nodes() {
