@@ -30,6 +30,9 @@ pub const ITEMS: usize = 1 << 20;
 /// that only its card will name.
 pub const UNNAMED_STREAMS: usize = 32;
 
+/// Of those, streams of one node: its session in each of several channels, and one that takes over; never all of them.
+pub const UNNAMED_STREAMS_OF_ONE: usize = 8;
+
 /// How long a session that is ended on purpose may take to say so.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 

@@ -16,6 +16,7 @@ pub mod node;
 pub(crate) mod notify;
 pub(crate) mod runtime;
 pub mod store;
+pub(crate) mod throttle;
 pub mod transport;
 
 pub use node::{NodeError, Options, check_config, run};

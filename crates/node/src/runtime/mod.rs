@@ -9,6 +9,8 @@ mod framed;
 mod handshake;
 mod items;
 pub(crate) mod news;
+mod names;
+mod places;
 mod random;
 pub(crate) mod roster_stream;
 pub(crate) mod rosters;

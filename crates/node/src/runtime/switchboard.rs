@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::Arc,
-    time::Duration,
 };
 
 use demarche_protocol::{
@@ -23,20 +22,20 @@ use super::{
     channel::Handle,
     framed::Framed,
     handshake,
+    names::Names,
+    places::{Place, Places},
     roster_stream::{self, Rosters},
 };
 use crate::{
-    defaults::{ROSTER_AGAIN, ROSTER_EXCHANGES, ROSTER_RETRY, UNNAMED_STREAMS},
+    defaults::{ROSTER_AGAIN, ROSTER_EXCHANGES, ROSTER_RETRY, UNNAMED_STREAMS, UNNAMED_STREAMS_OF_ONE},
     link::{Links, refusal},
     logging::escaped,
+    throttle::Throttle,
     transport::{
         Admission, ChannelName, Directory, Events, Incoming, MediatorPath, NodeId, OpenError, RosterTarget,
         StreamKind, Transport, TransportEvent,
     },
 };
-
-/// Refusals logged in a second: enough to see who and why, too few to fill a disk.
-const REFUSALS_LOGGED: u32 = 10;
 
 /// What the switchboard serves.
 pub(crate) struct Switchboard {
@@ -76,10 +75,10 @@ type Exchanged = (RosterTarget, Exchange);
 
 struct Running {
     board: Switchboard,
-    /// Known nodes and whose they are: links of others are forgotten.
-    known: BTreeMap<NodeId, MemberId>,
+    /// Whose node is whose: links of those whose card does not speak are forgotten.
+    names: Names,
     directory: Directory,
-    unnamed: Arc<Semaphore>,
+    unnamed: Arc<Places>,
     exchanges: Arc<Semaphore>,
     /// One for each exchange under way, hence bounded by [`ROSTER_EXCHANGES`] and the mediators and peers.
     ended: mpsc::UnboundedSender<Exchanged>,
@@ -87,31 +86,7 @@ struct Running {
     under_way: BTreeSet<NodeId>,
     /// Peers who have had our roster since this line was set up.
     told: BTreeSet<NodeId>,
-    refusals: Throttle,
-}
-
-/// Keeps strangers from filling the log: so many lines a second, then a count.
-struct Throttle {
-    since: Instant,
-    lines: u32,
-}
-
-impl Throttle {
-    fn new() -> Self {
-        Self { since: Instant::now(), lines: 0 }
-    }
-
-    /// Whether one more line may be written now.
-    fn admits(&mut self) -> bool {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            if self.lines > REFUSALS_LOGGED {
-                tracing::warn!(count = self.lines - REFUSALS_LOGGED, "more were turned away");
-            }
-            *self = Self::new();
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= REFUSALS_LOGGED
-    }
+    throttle: Arc<Throttle>,
 }
 
 impl Switchboard {
@@ -120,14 +95,14 @@ impl Switchboard {
         let (ended, mut exchanges_ended) = mpsc::unbounded_channel();
         let mut running = Running {
             board: self,
-            known: BTreeMap::new(),
+            names: Names::default(),
             directory: Directory::default(),
-            unnamed: Arc::new(Semaphore::new(UNNAMED_STREAMS)),
+            unnamed: Arc::new(Places::new(UNNAMED_STREAMS, UNNAMED_STREAMS_OF_ONE)),
             exchanges: Arc::new(Semaphore::new(ROSTER_EXCHANGES)),
             ended,
             under_way: BTreeSet::new(),
             told: BTreeSet::new(),
-            refusals: Throttle::new(),
+            throttle: Arc::new(Throttle::default()),
         };
         running.follow_rosters();
         let changed = Arc::clone(&running.board.roster_changed);
@@ -146,7 +121,10 @@ impl Switchboard {
                     running.bring_to_all();
                 }
                 Some((target, outcome)) = exchanges_ended.recv() => running.exchanged(&target, outcome).await,
-                _ = again.tick() => running.bring_to_all(),
+                _ = again.tick() => {
+                    running.throttle.sweep();
+                    running.bring_to_all();
+                }
             }
         }
     }
@@ -156,8 +134,7 @@ impl Running {
     /// Puts directory or admission in step with the rosters.
     fn follow_rosters(&mut self) {
         let rosters = (self.board.current)();
-        let cards = rosters.iter().flat_map(|(_, roster)| roster.cards());
-        self.known = cards.map(|card| (node_of(card), card.member.clone())).collect();
+        self.names.follow(&rosters);
         if self.board.mediates {
             self.board.transport.set_admission(admission(&rosters));
         } else {
@@ -167,16 +144,14 @@ impl Running {
                 self.board.transport.set_directory(directory);
             }
         }
-        let known = &self.known;
-        self.board.links.keep_only(|node| known.contains_key(&node));
+        let names = &self.names;
+        self.board.links.keep_only(|node| names.knows(&node));
         self.board.followed.notify_one();
     }
 
     async fn event(&mut self, event: TransportEvent) {
         let usable = self.board.links.enter(&event);
-        if !matches!(event, TransportEvent::Refused { .. }) || self.refusals.admits() {
-            log(&event, &self.known);
-        }
+        log(&event, &self.names, &self.throttle);
         match event {
             TransportEvent::Incoming(incoming) => self.incoming(incoming),
             TransportEvent::MediatorUp { node, .. } => self.bring(RosterTarget::Mediator(node)),
@@ -195,17 +170,22 @@ impl Running {
         match incoming.kind {
             StreamKind::Live => {
                 let Some(via) = incoming.via else { return };
-                if let Ok(place) = Arc::clone(&self.unnamed).try_acquire_owned() {
-                    tokio::spawn(take_live(incoming, via, self.board.channels.clone(), place));
-                } else {
-                    tracing::warn!(node = ?incoming.peer, "a stream was refused: too many at once");
+                let who = self.names.of(&incoming.peer);
+                if let Some(place) = Places::take(&self.unnamed, incoming.peer) {
+                    let throttle = Arc::clone(&self.throttle);
+                    let channels = self.board.channels.clone();
+                    tokio::spawn(take_live(incoming, via, channels, place, Teller { who, throttle }));
+                } else if self.throttle.admits(&who, "too many streams") {
+                    tracing::warn!(node = who, "a stream was refused: too many at once");
                 }
             }
             StreamKind::Roster => {
+                let who = self.names.of(&incoming.peer);
                 if let Ok(place) = Arc::clone(&self.exchanges).try_acquire_owned() {
-                    tokio::spawn(answer_roster(incoming, Arc::clone(&self.board.rosters), place));
-                } else {
-                    tracing::warn!(node = ?incoming.peer, "a roster stream was refused: too many at once");
+                    let teller = Teller { who, throttle: Arc::clone(&self.throttle) };
+                    tokio::spawn(answer_roster(incoming, Arc::clone(&self.board.rosters), place, teller));
+                } else if self.throttle.admits(&who, "too many roster streams") {
+                    tracing::warn!(node = who, "a roster stream was refused: too many at once");
                 }
             }
         }
@@ -244,8 +224,9 @@ impl Running {
         }
         let (transport, rosters) = (Arc::clone(&self.board.transport), Arc::clone(&self.board.rosters));
         let ended = self.ended.clone();
+        let throttle = Arc::clone(&self.throttle);
         tokio::spawn(async move {
-            let outcome = exchange(transport.as_ref(), &rosters, target.clone()).await;
+            let outcome = exchange(transport.as_ref(), &rosters, target.clone(), &throttle).await;
             if outcome != Exchange::Done {
                 // A short pause, so that a mediator that refuses is not asked in a loop.
                 sleep(ROSTER_RETRY).await;
@@ -284,7 +265,12 @@ impl Running {
     }
 }
 
-async fn exchange(transport: &dyn Transport, rosters: &Arc<dyn Rosters>, target: RosterTarget) -> Exchange {
+async fn exchange(
+    transport: &dyn Transport,
+    rosters: &Arc<dyn Rosters>,
+    target: RosterTarget,
+    throttle: &Throttle,
+) -> Exchange {
     let begun = Instant::now();
     let opened = match transport.open_roster(target.clone()).await {
         Ok(opened) => opened,
@@ -302,8 +288,24 @@ async fn exchange(transport: &dyn Transport, rosters: &Arc<dyn Rosters>, target:
             Exchange::Done
         }
         Err(why) => {
-            tracing::info!(node = ?opened.node, %why, "the exchange of rosters failed");
+            if throttle.admits(&format!("{:?}", opened.node), &why.to_string()) {
+                tracing::info!(node = ?opened.node, %why, "the exchange of rosters failed");
+            }
             Exchange::Failed
+        }
+    }
+}
+
+/// Writes to the log about one node.
+struct Teller {
+    who: String,
+    throttle: Arc<Throttle>,
+}
+
+impl Teller {
+    fn refused(&self, why: &str) {
+        if self.throttle.admits(&self.who, why) {
+            tracing::warn!(node = self.who, why, "a stream was refused");
         }
     }
 }
@@ -313,7 +315,8 @@ async fn take_live(
     incoming: Incoming,
     via: NodeId,
     channels: BTreeMap<ChannelId, Handle>,
-    place: OwnedSemaphorePermit,
+    place: Place,
+    teller: Teller,
 ) {
     let node = incoming.peer;
     let mut framed = Framed::new(incoming.stream);
@@ -323,20 +326,26 @@ async fn take_live(
             if let Some(channel) = channels.get(&preamble.channel) {
                 channel.incoming(handshake::Incoming { framed, node, via }).await;
             } else {
-                let channel = preamble.channel.short();
-                tracing::warn!(?node, channel, "a stream for a channel that is not here");
+                teller.refused("it is for a channel that is not here");
             }
         }
-        Ok(Err(why)) => tracing::info!(?node, %why, "a stream was refused"),
-        Err(_) => tracing::info!(?node, "a stream said nothing"),
+        Ok(Err(why)) => teller.refused(&why.to_string()),
+        Err(_) => teller.refused("it said nothing"),
     }
     drop(place);
 }
 
-async fn answer_roster(incoming: Incoming, rosters: Arc<dyn Rosters>, place: OwnedSemaphorePermit) {
-    let node = incoming.peer;
-    if let Err(why) = roster_stream::answer(incoming.stream, node, &rosters).await {
-        tracing::info!(?node, known = incoming.known, %why, "an exchange of rosters failed");
+async fn answer_roster(
+    incoming: Incoming,
+    rosters: Arc<dyn Rosters>,
+    place: OwnedSemaphorePermit,
+    teller: Teller,
+) {
+    let (node, known) = (incoming.peer, incoming.known);
+    if let Err(why) = roster_stream::answer(incoming.stream, node, &rosters).await
+        && teller.throttle.admits(&teller.who, &why.to_string())
+    {
+        tracing::info!(node = teller.who, known, %why, "an exchange of rosters failed");
     }
     drop(place);
 }
@@ -374,9 +383,22 @@ fn admission(rosters: &[(ChannelId, Roster)]) -> Admission {
     admission
 }
 
-/// Writes an event in words: a node as whose it is, or as its number.
-fn log(event: &TransportEvent, known: &BTreeMap<NodeId, MemberId>) {
-    let who = |node: &NodeId| known.get(node).map_or_else(|| format!("{node:?}"), MemberId::to_string);
+/// Writes an event in words. What a stranger makes happen as often as it likes is not written as often.
+fn log(event: &TransportEvent, names: &Names, throttle: &Throttle) {
+    let who = |node: &NodeId| names.of(node);
+    let admitted = match event {
+        TransportEvent::Refused { who: Some(node), why } => throttle.admits(&who(node), &refusal(why)),
+        TransportEvent::PeerConnected { node, .. } if !names.knows(node) => {
+            throttle.admits(&who(node), "connected")
+        }
+        TransportEvent::PeerDisconnected { node, .. } if !names.knows(node) => {
+            throttle.admits(&who(node), "disconnected")
+        }
+        _ => true,
+    };
+    if !admitted {
+        return;
+    }
     match event {
         TransportEvent::MediatorUp { node, address, .. } => {
             tracing::info!(mediator = who(node), %address, "connected to the mediator");

@@ -66,9 +66,16 @@ impl Drop for Running {
 
 /// What came of a handshake.
 pub(super) struct Outcome {
-    /// With whom, and which; nothing when only the card could tell.
-    named: Option<(MemberId, SessionId)>,
+    with: With,
     result: Result<Shaken, Failure>,
+}
+
+/// With whom a handshake was.
+enum With {
+    /// A peer, in this session.
+    Peer(MemberId, SessionId),
+    /// A node whose card only the handshake could tell.
+    Unnamed(NodeId),
 }
 
 impl PeerLine {
@@ -173,11 +180,11 @@ impl Task {
         work: impl Future<Output = Result<Shaken, Failure>> + Send + 'static,
     ) {
         let outcomes = self.outcomes_to.clone();
-        let named = Some((peer.clone(), id));
+        let with = With::Peer(peer.clone(), id);
         let task = tokio::spawn(async move {
             let result = work.await;
             // The channel has ended meanwhile.
-            let _ = outcomes.send(Outcome { named, result });
+            let _ = outcomes.send(Outcome { with, result });
         });
         if let Some(line) = self.lines.get_mut(peer) {
             line.stages.insert(id, Stage::Handshake { _task: Running(task) });
@@ -198,15 +205,19 @@ impl Task {
             }
             None if self.unnamed < UNNAMED_STREAMS => {
                 self.unnamed += 1;
+                let with = With::Unnamed(incoming.node);
                 let work = handshake::answer(self.ground.clone(), roster.clone(), incoming, None);
                 let outcomes = self.outcomes_to.clone();
                 tokio::spawn(async move {
                     let result = work.await;
-                    let _ = outcomes.send(Outcome { named: None, result });
+                    let _ = outcomes.send(Outcome { with, result });
                 });
             }
             None => {
-                tracing::warn!(node = ?incoming.node, "a stream was refused: too many from nodes without a known card");
+                let node = format!("{:?}", incoming.node);
+                if self.throttle.admits(&node, "too many") {
+                    tracing::warn!(node, "a stream was refused: too many from nodes without a known card");
+                }
             }
         }
     }
@@ -214,17 +225,23 @@ impl Task {
     /// A handshake has ended.
     pub(super) fn handshake_ended(&mut self, outcome: Outcome) {
         let now = self.clock.now();
-        let Some((peer, id)) = outcome.named else {
-            self.unnamed = self.unnamed.saturating_sub(1);
-            match outcome.result {
-                Ok(shaken) => self.adopt(shaken),
-                Err(why) => tracing::warn!(%why, "a node without a known card was not admitted"),
+        let (peer, id) = match outcome.with {
+            With::Peer(peer, id) => (peer, id),
+            With::Unnamed(node) => {
+                self.unnamed = self.unnamed.saturating_sub(1);
+                return match outcome.result {
+                    Ok(shaken) => self.adopt(shaken),
+                    Err(why) => self.not_admitted(&format!("{node:?}"), &why.to_string()),
+                };
             }
             return;
         };
         let admitted = outcome.result.map_err(|why| {
             if !matches!(why, Failure::Open(OpenError::PeerAbsent | OpenError::MediatorDown)) {
-                tracing::info!(peer = peer.as_str(), why = %why, "no session");
+                let text = why.to_string();
+                if self.throttle.admits(peer.as_str(), &text) {
+                    tracing::info!(peer = peer.as_str(), why = text, "no session");
+                }
             }
             why.to_string()
         });
@@ -251,7 +268,7 @@ impl Task {
         let now = self.clock.now();
         let member = shaken.established.peer.member.clone();
         match self.admit(shaken) {
-            Err(why) => tracing::warn!(peer = member.as_str(), why, "not admitted"),
+            Err(why) => self.not_admitted(member.as_str(), &why),
             Ok(session) => {
                 let Some(line) = self.lines.get_mut(&member) else { return };
                 let (id, decisions) = line.sessions.adopted(now);
@@ -260,6 +277,17 @@ impl Task {
             }
         }
     }
+    fn not_admitted(&self, who: &str, why: &str) {
+        if self.throttle.admits(who, why) {
+            tracing::warn!(
+                channel = self.id().short(),
+                who,
+                why,
+                "a node without a known card was not admitted"
+            );
+        }
+    }
+
 
     /// The card was current when the handshake began; whether it still is decides now.
     fn admit(&mut self, shaken: Shaken) -> Result<Live, String> {

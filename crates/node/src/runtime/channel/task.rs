@@ -36,7 +36,8 @@ use crate::{
     link::Links,
     runtime::{clock::Clock, handshake::Ground, items::Items, news::News, view::Acknowledgements},
     store::{self, Answer, Answers, Commits, Store},
-    transport::{NodeId, Transport},
+    throttle::Throttle,
+    transport::Transport,
 };
 
 /// Frames taken from one session before others get their turn.
@@ -92,6 +93,8 @@ pub(super) struct Task {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) links: Arc<Links>,
     pub(super) news: Arc<News>,
+    /// How often this channel's log tells of the same.
+    pub(super) throttle: Throttle,
     pub(super) lines: BTreeMap<MemberId, PeerLine>,
     /// Handshakes with nodes that only their card will name.
     pub(super) unnamed: usize,
@@ -147,6 +150,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         transport: parts.transport,
         links: parts.links,
         news: parts.news,
+        throttle: Throttle::default(),
         lines,
         unnamed: 0,
         outcomes_to,
@@ -533,6 +537,9 @@ impl Task {
                 format!("its clock and ours differ by {} s", by.as_secs()),
             ),
             Event::Stopped => self.end = Some(End::OutcomeUnknown),
+                if !self.throttle.admits(peer.as_str(), &why) {
+                    return;
+                }
         }
     }
 

@@ -394,7 +394,8 @@ impl Driver {
     }
 
     pub(super) fn refuse(&mut self, who: Option<NodeId>, why: Refusal) {
-        tracing::info!(?who, ?why, "refused");
+        // In the log it stands where its words are weighed: what strangers do must not fill the disk.
+        tracing::debug!(?who, ?why, "refused");
         self.outbox.tell(TransportEvent::Refused { who, why });
     }
 }
