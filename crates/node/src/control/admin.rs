@@ -20,10 +20,8 @@ use super::{
 };
 use crate::{
     defaults::LINE_TEST,
-    runtime::{
-        channel::{Handle, name_of},
-        clock::wall,
-    },
+    link::{Links, status::no_path},
+    runtime::{channel::Handle, clock::wall},
 };
 
 /// Tests the line to one peer, or to all.
@@ -47,13 +45,17 @@ pub(super) async fn line_test(
             .into());
         }
     };
-    Ok(Json(join_all(peers.into_iter().map(|peer| one_test(&handle, peer))).await))
+    let line = api.standing().line.clone().ok_or_else(|| Refused(stopping()))?;
+    let mediators = channel.charter.mediators.iter().map(|mediator| &mediator.id);
+    let paths = peers.iter().flat_map(|peer| mediators.clone().map(move |via| (peer, via)));
+    Ok(Json(join_all(paths.map(|(peer, via)| one_test(&handle, &line.links, peer, via))).await))
 }
 
-async fn one_test(handle: &Handle, peer: MemberId) -> LineTest {
-    let failed = |via: String, why: String| LineTest {
+/// Tests one path: to a peer over one mediator.
+async fn one_test(handle: &Handle, links: &Links, peer: &MemberId, via: &MemberId) -> LineTest {
+    let failed = |why: String| LineTest {
         peer: peer.clone(),
-        via,
+        via: via.to_string(),
         there_ms: None,
         back_ms: None,
         rtt_ms: None,
@@ -61,10 +63,14 @@ async fn one_test(handle: &Handle, peer: MemberId) -> LineTest {
         verified: false,
         error: Some(why),
     };
-    match timeout(LINE_TEST, handle.line_test(peer.clone())).await {
-        Err(_) => failed(String::new(), format!("no answer within {} s", LINE_TEST.as_secs())),
-        Ok(Err(why)) => failed(String::new(), why.to_string()),
-        Ok(Ok((result, via))) => tested(&result, name_of(&handle.roster().borrow(), via)),
+    let roster = handle.roster().borrow().clone();
+    if let Some(why) = no_path(links, &roster, via, peer) {
+        return failed(why);
+    }
+    match timeout(LINE_TEST, handle.line_test(peer.clone(), via.clone())).await {
+        Err(_) => failed(format!("no answer within {} s", LINE_TEST.as_secs())),
+        Ok(Err(why)) => failed(why.to_string()),
+        Ok(Ok(result)) => tested(&result, via.to_string()),
     }
 }
 

@@ -2,8 +2,13 @@
 
 use demarche_control::types::{ChannelStatus, LinkState, LogHead, Path, Peer, Status, Verdict};
 use demarche_protocol::{
+    document::DocumentType,
     hash::ChannelId,
-    identity::{card::Card, member::MemberId, roster::Roster},
+    identity::{
+        card::{Card, CardSerial},
+        member::MemberId,
+        roster::Roster,
+    },
     time::Timestamp,
 };
 
@@ -89,51 +94,93 @@ async fn look(line: &Line, channel: ChannelId) -> Result<Option<Seen>, AskError>
 }
 
 fn peers(line: &Line, channel: &Channel, seen: &Seen) -> Vec<Peer> {
-    let mediators: Vec<(&MemberId, Option<NodeId>)> = channel
-        .charter
-        .mediators
-        .iter()
-        .map(|member| (&member.id, seen.roster.current(&member.id).map(|card| node_of(card))))
-        .collect();
+    let way = |member| Way::to(&line.links, &seen.roster, member);
+    let mediators: Vec<Way<'_>> = channel.charter.mediators.iter().map(|member| way(&member.id)).collect();
     let parties = seen.peers.iter().map(|(party, state, owed)| {
         let node = seen.roster.current(party).map(|card| node_of(card));
-        let down = || why_down(&line.links, &mediators, node.is_some(), state);
+        let down = || why_down(&mediators, &seen.roster, party, state);
         Peer {
             party: party.clone(),
             state: if state.up { LinkState::Up } else { LinkState::Down },
             cause: if state.up { None } else { Some(down()) },
             since: Some(state.since),
             last_heard: state.last_heard,
-            paths: mediators.iter().map(|(name, via)| path(&line.links, name, *via, node, state)).collect(),
+            paths: mediators.iter().map(|way| path(&line.links, way, node, state)).collect(),
             to_deliver: *owed as u64,
         }
     });
-    parties.chain(mediators.iter().map(|(name, node)| mediator(&line.links, name, *node))).collect()
+    parties.chain(mediators.iter().map(mediator)).collect()
+}
+
+/// The way to a mediator.
+struct Way<'a> {
+    name: &'a MemberId,
+    node: Option<NodeId>,
+    link: Option<Link>,
+    /// Why there is no card, if there is none.
+    absent: Option<String>,
+}
+
+impl<'a> Way<'a> {
+    fn to(links: &Links, roster: &Roster, name: &'a MemberId) -> Self {
+        let node = roster.current(name).map(|card| node_of(card));
+        let link = node.and_then(|node| links.direct(node));
+        let absent = node.is_none().then(|| format!("mediator {name}: {}", no_card(roster, name)));
+        Self { name, node, link, absent }
+    }
+
+    /// Why it carries nothing. Nothing when it would.
+    fn trouble(&self) -> Option<String> {
+        match (&self.absent, &self.link) {
+            (Some(why), _) => Some(why.clone()),
+            (None, None) => Some(format!("mediator {} is not reached yet", self.name)),
+            (None, Some(link)) if !link.up => Some(mediator_down(self.name, link)),
+            (None, Some(_)) => None,
+        }
+    }
+}
+
+/// Why no line runs to a peer over a mediator: the nearest cause. Nothing when one could.
+pub(crate) fn no_path(
+    links: &Links,
+    roster: &Roster,
+    mediator: &MemberId,
+    peer: &MemberId,
+) -> Option<String> {
+    let trouble = Way::to(links, roster, mediator).trouble();
+    trouble.or_else(|| roster.current(peer).is_none().then(|| format!("{peer}: {}", no_card(roster, peer))))
 }
 
 /// The nearest cause of silence: nobody to carry it, then nobody at the other end.
-fn why_down(
-    links: &Links,
-    mediators: &[(&MemberId, Option<NodeId>)],
-    card: bool,
-    state: &PeerState,
-) -> String {
-    let unreachable: Vec<String> = mediators
-        .iter()
-        .filter_map(|(name, node)| match node.map(|node| links.direct(node)) {
-            None => Some(format!("no card of mediator {name} is installed")),
-            Some(None) => Some(format!("mediator {name} is not reached yet")),
-            Some(Some(link)) if !link.up => Some(mediator_down(name, &link)),
-            Some(Some(_)) => None,
-        })
-        .collect();
+fn why_down(mediators: &[Way<'_>], roster: &Roster, party: &MemberId, state: &PeerState) -> String {
+    let unreachable: Vec<String> = mediators.iter().filter_map(Way::trouble).collect();
     if unreachable.len() == mediators.len() {
         return unreachable.join(", ");
     }
-    if !card {
-        return "no current card of it is installed".to_owned();
+    if roster.current(party).is_none() {
+        return no_card(roster, party);
     }
     state.cause.as_deref().map_or_else(|| "no session with it yet".to_owned(), escaped)
+}
+
+/// Why no card of a member speaks: who revoked it, when and why; or that two contradict each other.
+fn no_card(roster: &Roster, member: &MemberId) -> String {
+    let documents = roster.documents();
+    let cards = documents.iter().filter(|document| document.document_type() == Some(DocumentType::Card));
+    let shown = cards.filter_map(|document| Some((Card::parse(document.text()).ok()?, document)));
+    let newest = shown.filter(|(card, _)| card.member == *member).max_by_key(|(card, _)| card.serial);
+    // Without a card, a revocation of any says that one is missing which must not come back.
+    let serial = newest.as_ref().map_or(CardSerial(0), |(card, _)| card.serial);
+    if let Some(revocation) = roster.revocation(member, serial) {
+        let which =
+            newest.map_or_else(|| "its card".to_owned(), |(card, _)| format!("its card {}", card.serial));
+        let (when, why) = (revocation.issued_at, escaped(&revocation.reason));
+        return format!("{which} was revoked by the roots of {member} at {when}: {why}; it needs a new card");
+    }
+    match newest.map(|(_, document)| roster.clone().present(document)) {
+        Some(Err(why)) => escaped(&why.to_string()),
+        Some(Ok(_)) | None => "no current card of it is installed".to_owned(),
+    }
 }
 
 fn mediator_down(name: &MemberId, link: &Link) -> String {
@@ -150,45 +197,36 @@ fn clock_time(at: Timestamp) -> String {
     }
 }
 
-fn path(
-    links: &Links,
-    name: &MemberId,
-    via: Option<NodeId>,
-    peer: Option<NodeId>,
-    state: &PeerState,
-) -> Path {
-    let link = via.and_then(|via| links.direct(via));
-    let circuit = via.zip(peer).and_then(|(via, peer)| links.circuit(peer, via));
-    let carries = state.up && state.via.is_some() && state.via == via;
-    let state = match (&link, &circuit) {
+fn path(links: &Links, way: &Way<'_>, peer: Option<NodeId>, state: &PeerState) -> Path {
+    let circuit = way.node.zip(peer).and_then(|(via, peer)| links.circuit(peer, via));
+    let carries = state.up && state.via.is_some() && state.via == way.node;
+    let state = match (&way.link, &circuit) {
         _ if carries => LinkState::Up,
         (Some(link), Some(circuit)) if link.up && circuit.up => LinkState::Up,
         (Some(link), _) if link.up => LinkState::Connecting,
         _ => LinkState::Down,
     };
     let rtt = circuit.and_then(|circuit| circuit.rtt);
-    Path { via: name.to_string(), state, rtt_ms: rtt.map(|rtt| rtt.as_secs_f64() * 1000.0) }
+    Path { via: way.name.to_string(), state, rtt_ms: rtt.map(|rtt| rtt.as_secs_f64() * 1000.0) }
 }
 
-fn mediator(links: &Links, name: &MemberId, node: Option<NodeId>) -> Peer {
-    let link = node.and_then(|node| links.direct(node));
-    let state = match &link {
+fn mediator(way: &Way<'_>) -> Peer {
+    let Way { name, link, .. } = way;
+    let state = match link {
         Some(link) if link.up && link.reserved => LinkState::Up,
         Some(link) if link.up => LinkState::Connecting,
         Some(_) => LinkState::Down,
+        None if way.absent.is_some() => LinkState::Down,
         None => LinkState::Connecting,
     };
-    let cause = match &link {
-        Some(link) if !link.up => Some(mediator_down(name, link)),
-        Some(link) if !link.reserved => Some(
+    let cause = match link {
+        Some(link) if link.up && !link.reserved => Some(
             link.cause.as_deref().map_or_else(|| "peers cannot reach us over it yet".to_owned(), escaped),
         ),
-        Some(_) => None,
-        None if node.is_none() => Some(format!("no card of mediator {name} is installed")),
-        None => Some("not reached yet".to_owned()),
+        _ => way.trouble(),
     };
     Peer {
-        party: name.clone(),
+        party: (*name).clone(),
         state,
         cause,
         since: link.as_ref().map(|link| link.since),
@@ -215,7 +253,7 @@ fn mediated(line: &Line, channel: &Channel) -> Vec<Peer> {
         let way = card.and_then(|card| line.links.direct(node_of(card)));
         let up = way.as_ref().is_some_and(|way| way.up);
         let cause = match (&card, &way) {
-            (None, _) => Some("no current card of it is installed".to_owned()),
+            (None, _) => Some(roster.as_ref().map_or_else(String::new, |roster| no_card(roster, &party.id))),
             (_, None) => Some("not connected since this node started".to_owned()),
             (_, Some(way)) if !way.up => {
                 Some(way.cause.as_deref().map_or_else(|| "not connected".to_owned(), escaped))

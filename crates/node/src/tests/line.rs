@@ -43,6 +43,17 @@ async fn a_notice_is_delivered_opened_and_acknowledged() {
     let tests = w.client.line_test(NAME, None).await.unwrap();
     assert!(tests.len() == 1 && tests[0].verified, "{tests:?}");
     assert_eq!(tests[0].via, "muscat");
+    // Without its mediator the path is tested all the same, and what failed is named.
+    stage.network.cut(node_of(&washington, 1), node_of(&muscat, 1));
+    let begun = std::time::Instant::now();
+    while !w.client.status().await.unwrap().verdict.contains("unreachable since") {
+        assert!(begun.elapsed() < PATIENCE, "the line is cut");
+        tokio::task::yield_now().await;
+    }
+    let tests = w.client.line_test(NAME, Some(tehran.clone())).await.unwrap();
+    assert_eq!((tests.len(), tests[0].via.as_str(), &tests[0].peer), (1, "muscat", &tehran));
+    let why = tests[0].error.as_deref().unwrap_or_default();
+    assert!(!tests[0].verified && why.starts_with("mediator muscat unreachable since"), "{tests:?}");
     for node in [w, t, m] {
         node.end().await;
     }
@@ -187,6 +198,22 @@ async fn k1b_a_revoked_card_ends_the_session_at_once() {
     timeout(PATIENCE, told).await.expect("the link went down for that reason");
     let status = w.client.status().await.unwrap();
     assert!(status.verdict.starts_with("line to tehran down"), "{}", status.verdict);
+    // Who, when and why, not merely that something is missing; and at the mediator, too, once it has heard.
+    let named = format!("its card 1 was revoked by the roots of {tehran} at {}: key lost", fixtures::DRAFTED);
+    assert!(
+        status.channels[0].peers[0].cause.as_deref().is_some_and(|why| why.contains(&named)),
+        "{status:?}"
+    );
+    let begun = std::time::Instant::now();
+    loop {
+        let status = m.client.status().await.unwrap();
+        let peer = status.channels[0].peers.iter().find(|peer| peer.party == tehran).unwrap();
+        if peer.cause.as_deref().is_some_and(|why| why.contains(&named)) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{status:?}");
+        tokio::task::yield_now().await;
+    }
     for node in [w, t, m] {
         node.end().await;
     }

@@ -12,10 +12,7 @@ use demarche_protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::sessions::PeerState;
-use crate::{
-    runtime::{handshake::Incoming, view::Acknowledgements},
-    transport::NodeId,
-};
+use crate::runtime::{handshake::Incoming, view::Acknowledgements};
 
 /// What a query sees.
 pub(crate) struct Look<'a> {
@@ -54,7 +51,7 @@ pub(super) enum Message {
     Append(SignedDocument, Reply<Recorded>),
     Opened(EntryHash, DocumentId, Reply<Receipt>),
     Roster(SignedDocument, Reply<()>),
-    LineTest(MemberId, Reply<(LineTestResult, NodeId)>),
+    LineTest(MemberId, MemberId, Reply<LineTestResult>),
     Query(Query),
     Incoming(Incoming),
     LinksChanged,
@@ -101,9 +98,9 @@ impl Handle {
         self.ask(|reply| Message::Roster(document, reply)).await
     }
 
-    /// Tests the line to a peer; answers when the peer has. Names the mediator.
-    pub(crate) async fn line_test(&self, peer: MemberId) -> Result<(LineTestResult, NodeId), AskError> {
-        self.ask(|reply| Message::LineTest(peer, reply)).await
+    /// Tests the path to a peer over one mediator; answers when the peer has.
+    pub(crate) async fn line_test(&self, peer: MemberId, via: MemberId) -> Result<LineTestResult, AskError> {
+        self.ask(|reply| Message::LineTest(peer, via, reply)).await
     }
 
     /// Looks at the channel between two of its steps. What `look` does must be short: the line waits.

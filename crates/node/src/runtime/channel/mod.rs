@@ -8,5 +8,5 @@ mod sessions;
 mod task;
 
 pub(crate) use handle::{AskError, Handle, Look, Recorded};
-pub(crate) use sessions::{PeerState, name_of};
+pub(crate) use sessions::PeerState;
 pub(crate) use task::{End, Parts, Urgent, spawn};

@@ -113,7 +113,7 @@ pub(super) fn node_of(key: demarche_protocol::identity::keys::PublicKey) -> Node
 }
 
 /// A node's name in a roster, else its number.
-pub(crate) fn name_of(roster: &Roster, node: NodeId) -> String {
+fn name_of(roster: &Roster, node: NodeId) -> String {
     let card = roster.cards().find(|card| node_of(card.node) == node);
     card.map_or_else(|| format!("{node:?}"), |card| card.member.to_string())
 }
@@ -234,7 +234,6 @@ impl Task {
                     Err(why) => self.not_admitted(&format!("{node:?}"), &why.to_string()),
                 };
             }
-            return;
         };
         let admitted = outcome.result.map_err(|why| {
             if !matches!(why, Failure::Open(OpenError::PeerAbsent | OpenError::MediatorDown)) {
@@ -277,6 +276,7 @@ impl Task {
             }
         }
     }
+
     fn not_admitted(&self, who: &str, why: &str) {
         if self.throttle.admits(who, why) {
             tracing::warn!(
@@ -287,7 +287,6 @@ impl Task {
             );
         }
     }
-
 
     /// The card was current when the handshake began; whether it still is decides now.
     fn admit(&mut self, shaken: Shaken) -> Result<Live, String> {

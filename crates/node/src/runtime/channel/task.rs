@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{
     handle::{Handle, Look, Message, Recorded, Reply},
-    sessions::{Outcome, PeerLine, Stage},
+    sessions::{Outcome, PeerLine, Stage, node_of},
 };
 use crate::{
     defaults::{DRAIN_WITHIN, REQUESTS},
@@ -83,7 +83,7 @@ enum Waiting {
     Append(Reply<Recorded>),
     Opened(Reply<Receipt>),
     Roster(Option<Reply<()>>),
-    LineTest(Reply<(LineTestResult, NodeId)>, MemberId),
+    LineTest(Reply<LineTestResult>),
 }
 
 pub(super) struct Task {
@@ -349,10 +349,7 @@ impl Task {
                 let request = self.wait(Waiting::Roster(Some(reply)));
                 self.input(Input::Roster { request, document });
             }
-            Message::LineTest(peer, reply) => {
-                let request = self.wait(Waiting::LineTest(reply, peer.clone()));
-                self.input(Input::LineTest { request, peer });
-            }
+            Message::LineTest(peer, via, reply) => self.line_test(peer, &via, reply),
             Message::Query(query) => {
                 let peers: Vec<_> =
                     self.lines.iter().map(|(peer, line)| (peer.clone(), line.state.clone())).collect();
@@ -368,6 +365,19 @@ impl Task {
         }
     }
 
+    /// Asks the peer over the session in use, if that is carried by the mediator whose path is to be tested.
+    fn line_test(&mut self, peer: MemberId, via: &MemberId, reply: Reply<LineTestResult>) {
+        let node = self.machine.roster().current(via).map(|card| node_of(card.node));
+        let used = self.lines.get(&peer).filter(|line| line.state.up).and_then(|line| line.state.via);
+        if used.is_none() || used != node {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(Refusal::NoPath(peer)));
+            return;
+        }
+        let request = self.wait(Waiting::LineTest(reply));
+        self.input(Input::LineTest { request, peer });
+    }
+
     fn input(&mut self, input: Input) {
         self.machine.handle(self.clock.now(), input);
         self.drain();
@@ -381,8 +391,7 @@ impl Task {
 
     fn wait(&mut self, waiting: Waiting) -> RequestId {
         // A line test whose path went is never answered; whoever waited has given up.
-        self.waiting
-            .retain(|_, waiting| !matches!(waiting, Waiting::LineTest(reply, _) if reply.is_closed()));
+        self.waiting.retain(|_, waiting| !matches!(waiting, Waiting::LineTest(reply) if reply.is_closed()));
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.waiting.insert(request, waiting);
@@ -502,9 +511,8 @@ impl Task {
                 }
             }
             Event::LineTested { request, result } => {
-                if let Some(Waiting::LineTest(reply, peer)) = self.waiting.remove(&request) {
-                    let via = self.lines.get(&peer).and_then(|line| line.state.via);
-                    let _ = reply.send(via.map(|via| (result, via)).ok_or(Refusal::NoPath(peer)));
+                if let Some(Waiting::LineTest(reply)) = self.waiting.remove(&request) {
+                    let _ = reply.send(Ok(result));
                 }
             }
             Event::Refused { request, why } => self.refuse(request, &why),
@@ -529,6 +537,9 @@ impl Task {
                 format!("a peer holds {entry} under our own signature, which is not here: this node stops writing until it has a new card"),
             ),
             Event::PeerRefused { peer, why } => {
+                if !self.throttle.admits(peer.as_str(), &why) {
+                    return;
+                }
                 tracing::warn!(channel = channel.short(), peer = peer.as_str(), why, "something was refused");
             }
             Event::ClockSkew { peer, by } => self.news.alarm(
@@ -537,9 +548,6 @@ impl Task {
                 format!("its clock and ours differ by {} s", by.as_secs()),
             ),
             Event::Stopped => self.end = Some(End::OutcomeUnknown),
-                if !self.throttle.admits(peer.as_str(), &why) {
-                    return;
-                }
         }
     }
 
@@ -567,7 +575,7 @@ impl Task {
             Some(Waiting::Opened(reply)) => drop(reply.send(Err(why))),
             Some(Waiting::Roster(Some(reply))) => drop(reply.send(Err(why))),
             Some(Waiting::Roster(None)) => tracing::warn!(%why, "a card was refused"),
-            Some(Waiting::LineTest(reply, _)) => drop(reply.send(Err(why))),
+            Some(Waiting::LineTest(reply)) => drop(reply.send(Err(why))),
         }
     }
 
