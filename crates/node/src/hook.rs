@@ -35,6 +35,11 @@ impl Hook {
         Self { queue: Some(queue) }
     }
 
+    /// Whether there is one.
+    pub const fn is_some(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Hands an event over. False when there is a hook and too many events wait for it.
     pub fn ring(&self, event: String) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.try_send(event).is_ok())

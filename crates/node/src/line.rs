@@ -12,7 +12,7 @@ use demarche_protocol::{
 use futures::future::BoxFuture;
 use tokio::{
     sync::Notify,
-    task::{JoinError, JoinHandle, JoinSet},
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -111,15 +111,18 @@ pub(crate) struct Line {
 /// The line's tasks, for whoever ends it.
 pub(crate) struct Tasks {
     channels: JoinSet<End>,
-    switchboard: JoinHandle<()>,
+    /// One task.
+    switchboard: JoinSet<()>,
 }
 
 impl Tasks {
-    /// Resolves when a channel's task has ended by itself: because the store failed, or by our own bug.
+    /// Resolves when a task has ended by itself: because the store failed, the network task died, or by our own bug.
     pub(crate) async fn ended(&mut self) -> Result<End, JoinError> {
-        match self.channels.join_next().await {
-            Some(end) => end,
-            None => std::future::pending().await,
+        tokio::select! {
+            Some(end) = self.channels.join_next() => end,
+            // Without it nothing goes out or comes in, and nobody would be told.
+            Some(gone) = self.switchboard.join_next() => gone.map(|()| End::Failed),
+            else => std::future::pending().await,
         }
     }
 }
@@ -177,7 +180,9 @@ impl Line {
             mediates: identity.mediates,
         };
         let stop = CancellationToken::new();
-        let switchboard = tokio::spawn(switchboard.run(stop.clone()));
+        let running = switchboard.run(stop.clone());
+        let mut switchboard = JoinSet::new();
+        switchboard.spawn(running);
         let line = Self { card, links, channels: handles, rosters: mediated, transport, stop };
         Ok(Some((line, Tasks { channels: tasks, switchboard })))
     }
@@ -204,7 +209,7 @@ impl Line {
         while tasks.channels.join_next().await.is_some() {}
         self.stop.cancel();
         // Its own bug would have been logged by the panic.
-        let _ = tasks.switchboard.await;
+        let _ = tasks.switchboard.join_next().await;
         self.transport.shutdown().await;
     }
 }

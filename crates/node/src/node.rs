@@ -25,9 +25,9 @@ use zeroize::Zeroizing;
 use crate::{
     config::{Config, ConfigError},
     control::{Api, ServeError, Server, Standing},
-    defaults::{STOP_WITHIN, WORKERS},
+    defaults::{HOOK_QUEUE, STOP_WITHIN, WORKERS},
     home::{self, HomeError},
-    hook::Hook,
+    hook::{self, Hook},
     install,
     keystore::{self, KeystoreError},
     line::{Line, LineError, Place, Shared, Started, Tasks, Wires},
@@ -41,6 +41,7 @@ use crate::{
         view::View,
     },
     store::{self, OpenError, SledStore, Store},
+    throttle::Throttle,
     transport::libp2p,
 };
 
@@ -94,7 +95,7 @@ pub enum NodeError {
     OutcomeUnknown,
     /// Our own bug.
     #[error(
-        "a channel's task ended by itself, which is a bug of demarched\nhelp: start it again; what was recorded is safe"
+        "a task of the node ended by itself, which is a bug of demarched\nhelp: start it again; what was recorded is safe"
     )]
     Bug,
 }
@@ -349,22 +350,39 @@ async fn ended(line: &mut Option<(Arc<Line>, Tasks)>) -> NodeError {
     }
 }
 
-/// Urgent arrivals: handed to the operator's hook with their header, as the feed shows it.
+/// Urgent arrivals: handed to the operator's hook with their header, as the feed shows it. One task asks the channels for
+/// it, one arrival after another: a flood of them must not crowd out what officers ask.
 fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
-    let news = Arc::clone(&api.news);
     let about = ChannelId::from_bytes([0; 32]);
-    let hook = Hook::start(&config.hook.command, Arc::new(move |why| news.alarm(about, None, why)));
-    let api = Arc::downgrade(api);
-    Arc::new(move |channel, entry| {
-        let (hook, api) = (hook.clone(), api.clone());
-        tokio::spawn(async move {
+    let news = Arc::clone(&api.news);
+    let alarm: hook::Alarm = Arc::new(move |why| news.alarm(about, None, why));
+    let hook = Hook::start(&config.hook.command, Arc::clone(&alarm));
+    if !hook.is_some() {
+        return Arc::new(|_, _| {});
+    }
+    let (queue, mut arrivals) = mpsc::channel::<(ChannelId, Head)>(HOOK_QUEUE);
+    // A flood is one alarm a minute, not one for each.
+    let throttle = Throttle::default();
+    let missed = Arc::new(move |entry: &Head| {
+        if throttle.admits("hook", "behind") {
+            alarm(format!("the hook is behind: it was not told of {entry}, and perhaps of more"));
+        }
+    });
+    let (api, behind) = (Arc::downgrade(api), Arc::clone(&missed));
+    tokio::spawn(async move {
+        while let Some((channel, entry)) = arrivals.recv().await {
             let Some(api) = api.upgrade() else { return };
             if let Some(event) = arrival(&api, channel, &entry).await
                 && !hook.ring(event)
             {
-                api.news.alarm(channel, None, format!("the hook is behind: it was not told of {entry}"));
+                behind(&entry);
             }
-        });
+        }
+    });
+    Arc::new(move |channel, entry: Head| {
+        if queue.try_send((channel, entry.clone())).is_err() {
+            missed(&entry);
+        }
     })
 }
 

@@ -135,8 +135,15 @@ impl MediatorRosters {
         rosters.iter().map(|(channel, roster)| (*channel, roster.clone())).collect()
     }
 
-    /// Offers a document to one channel's roster.
+    /// Offers a document to one channel's roster. Goes on to its end even if whoever asks gives up: an exchange of rosters
+    /// has its time, and a commit that is under way then must not be durable and unknown here, nor be taken for the next.
     pub(crate) async fn offer(&self, channel: ChannelId, document: &SignedDocument) -> Offered {
+        let (rosters, document) = (self.clone(), document.clone());
+        let work = tokio::spawn(async move { rosters.offer_to_the_end(channel, &document).await });
+        work.await.unwrap_or_else(|_| Offered::Later("the node is stopping".to_owned()))
+    }
+
+    async fn offer_to_the_end(&self, channel: ChannelId, document: &SignedDocument) -> Offered {
         let mut doors = self.0.doors.lock().await;
         let current = self.current().into_iter().find(|(id, _)| *id == channel);
         let (Some(door), Some((_, mut roster))) = (doors.get_mut(&channel), current) else {
@@ -185,5 +192,84 @@ impl Rosters for MediatorRosters {
             }
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use demarche_protocol::{hash::EntryHash, transcript::Item};
+    use demarche_testkit::fixtures::{self, Scene};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::store::{
+        self, Commit, CommitError, JournalIndex, Journaled, Records, SledStore, Store, StoreError,
+    };
+
+    /// A store whose commits wait until they are let go.
+    struct Slow(SledStore, Mutex<mpsc::Receiver<()>>);
+
+    impl Store for Slow {
+        fn commit(&self, group: &[Commit]) -> Result<Vec<JournalIndex>, CommitError> {
+            // Nobody to let it go: it goes.
+            let _ = self.1.lock().unwrap().recv();
+            self.0.commit(group)
+        }
+
+        fn load(&self, channel: ChannelId) -> Records<'_> {
+            self.0.load(channel)
+        }
+
+        fn item(&self, channel: ChannelId, entry: EntryHash) -> Result<Option<Item>, StoreError> {
+            self.0.item(channel, entry)
+        }
+
+        fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError> {
+            self.0.journal(after, limit)
+        }
+
+        fn durable(&self) -> JournalIndex {
+            self.0.durable()
+        }
+    }
+
+    /// Whoever brought a card is gone before the disk has answered: the card is taken in all the same, and the answer is not
+    /// taken for that of the next document.
+    #[tokio::test]
+    async fn an_exchange_that_is_given_up_leaves_disk_and_roster_alike() {
+        let scene = Scene::new(2);
+        let directory = tempfile::tempdir().unwrap();
+        let (let_go, gate) = mpsc::channel();
+        let store: Arc<dyn Store> =
+            Arc::new(Slow(SledStore::open(directory.path()).unwrap(), Mutex::new(gate)));
+        let service = store::start(Arc::clone(&store)).unwrap();
+        let channel = scene.channel();
+        let rosters = MediatorRosters::new(
+            fixtures::mediator_card("muscat", 1),
+            BTreeMap::from([(channel, Roster::new(&scene.charter))]),
+            [(channel, service.channel(channel))],
+            Arc::default(),
+        );
+        let cards = [fixtures::card("washington", 1), fixtures::card("tehran", 1)];
+        {
+            let mut offer = Box::pin(rosters.offer(channel, &cards[0]));
+            assert!(futures::poll!(&mut offer).is_pending());
+            // The task has begun, and waits for the disk.
+            while rosters.0.doors.try_lock().is_ok() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let_go.send(()).unwrap();
+        let second = rosters.offer(channel, &cards[1]);
+        let waiting = timeout(std::time::Duration::from_millis(200), second).await;
+        assert!(waiting.is_err(), "the second is not durable yet, whatever was said of the first");
+        let_go.send(()).unwrap();
+        while rosters.current()[0].1.cards().count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.durable(), JournalIndex(2));
+        assert_eq!(rosters.offer(channel, &cards[0]).await, Offered::Already);
     }
 }

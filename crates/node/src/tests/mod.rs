@@ -1,6 +1,7 @@
 //! Whole nodes within one process: real store, real officers' sockets, and the network in memory.
 
 mod control;
+mod endings;
 mod home;
 mod line;
 mod judgement;
