@@ -4,6 +4,8 @@ mod control;
 mod endings;
 mod home;
 mod line;
+mod line;
+mod misled;
 mod judgement;
 
 use std::{
@@ -79,7 +81,12 @@ struct Running {
 
 impl Stage {
     fn new() -> Self {
-        let scene = Scene::new(2);
+        Self::of(2)
+    }
+
+    /// So many capitals.
+    fn of(parties: usize) -> Self {
+        let scene = Scene::new(parties);
         let stage = Self { scene, network: Network::new(), homes: BTreeMap::new() };
         let members: Vec<MemberId> = stage.members();
         let homes = members.iter().map(|member| (member.clone(), tempfile::tempdir().unwrap())).collect();

@@ -40,6 +40,8 @@ struct State {
     members: BTreeMap<NodeId, Member>,
     /// Wires that are cut, lower id first.
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// Who is presented in whose place.
+    misled: BTreeMap<(NodeId, NodeId), NodeId>,
     /// Capital and mediator that are connected.
     links: BTreeSet<(NodeId, NodeId)>,
     /// Those of them with a reservation.
@@ -99,6 +101,17 @@ impl Network {
         let mut state = self.lock();
         state.cut.remove(&wire(a, b));
         state.settle("the wire is mended");
+    }
+
+    /// From now on, mediators bring what `from` opens to `to` to `instead`. (On a real network the transport finds that out
+    /// before the session does; here the session has to.)
+    pub fn mislead(&self, from: NodeId, to: NodeId, instead: NodeId) {
+        self.lock().misled.insert((from, to), instead);
+    }
+
+    /// Mediators bring everything to whom it is for again.
+    pub fn lead_rightly(&self) {
+        self.lock().misled.clear();
     }
 
     fn join(&self, node: NodeId, listening: Option<Address>) -> (MemoryTransport, Events) {
@@ -243,6 +256,7 @@ impl State {
             self.tell(via, TransportEvent::Refused { who: Some(from), why });
             return Err(OpenError::Failed("the mediator dropped the request".to_owned()));
         }
+        let to = self.misled.get(&(from, to)).copied().unwrap_or(to);
         Ok(self.pipe(from, to, Some(via), kind))
     }
 
