@@ -80,12 +80,12 @@ impl DataDir {
         self.keys(serial).join("node.key")
     }
 
-    /// `keys/SERIAL/session.key`: `x25519-secret:<64 hex>`.
+    /// `keys/SERIAL/session.key`, in the form of [`secret_file::session`](crate::secret_file::session).
     pub fn session_key(&self, serial: CardSerial) -> PathBuf {
         self.keys(serial).join("session.key")
     }
 
-    /// `keys/SERIAL/prekey.key`: `x25519-secret:<64 hex>`, newline, `ml-kem-768-seed:<128 hex>`.
+    /// `keys/SERIAL/prekey.key`, in the form of [`secret_file::prekey`](crate::secret_file::prekey).
     pub fn prekey(&self, serial: CardSerial) -> PathBuf {
         self.keys(serial).join("prekey.key")
     }

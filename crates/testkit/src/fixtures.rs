@@ -1,6 +1,6 @@
 //! Keys, cards, charters and officers with fixed seeds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use demarche_protocol::{
     charter::{Charter, Member, Policy, Provision},
@@ -9,10 +9,11 @@ use demarche_protocol::{
     hash::{ChannelId, DocumentId, sha256},
     identity::{
         Verified,
-        card::{Card, CardSerial, ML_KEM_768_PUBLIC, Prekey, Role},
+        card::{Card, CardSerial, Prekey, Role},
         keys::{PublicKey, SecretKey},
         member::MemberId,
         officer::{Duty, Officer},
+        prekey::PrekeySecret,
         revocation::{Revocation, Revoked},
         roots::RootList,
     },
@@ -61,6 +62,14 @@ impl NodeKeys {
     }
 }
 
+/// The public half of [`prekey`]: deriving it takes milliseconds, and a simulation makes thousands of cards.
+static PREKEY: LazyLock<Prekey> = LazyLock::new(|| prekey().public());
+
+/// The first prekey of every party: nothing is sealed to it in any test.
+pub fn prekey() -> PrekeySecret {
+    PrekeySecret::from_bytes(&[7; 32], &[9; 64])
+}
+
 /// A charter with everything that its members need.
 pub struct Scene {
     /// The charter, signed by all.
@@ -88,8 +97,7 @@ fn member(name: &str) -> Member {
 /// A card's text, signed by root and node.
 pub fn card(member: &str, serial: u64) -> SignedDocument {
     let keys = NodeKeys::of(member, serial);
-    let prekey = Prekey { x25519: [7; 32], ml_kem: Box::new([9; ML_KEM_768_PUBLIC]) };
-    let role = Role::Party { session: keys.session.public(), prekey };
+    let role = Role::Party { session: keys.session.public(), prekey: PREKEY.clone() };
     sign_card(member, serial, role, &keys.node)
 }
 

@@ -1,9 +1,11 @@
 //! The keys of a node's card: drawn here, kept in `keys/SERIAL/`, their public halves put on the card.
 
-use demarche_control::layout::{self, DataDir};
+use demarche_control::{
+    layout::{self, DataDir},
+    secret_file,
+};
 use demarche_protocol::{
     document::DocumentType,
-    hash::hex,
     identity::{
         card::{Address, Card, CardSerial, Role},
         keys::SecretKey,
@@ -52,8 +54,8 @@ pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
     } else {
         let session = SessionSecret::from_bytes(&*random::<32>()?);
         let prekey = PrekeySecret::from_bytes(&*random::<32>()?, &*random::<64>()?);
-        put(data.session_key(draft.serial), &session_file(&session)).map_err(unwritten)?;
-        put(data.prekey(draft.serial), &prekey_file(&prekey)).map_err(unwritten)?;
+        put(data.session_key(draft.serial), &secret_file::session(&session)).map_err(unwritten)?;
+        put(data.prekey(draft.serial), &secret_file::prekey(&prekey)).map_err(unwritten)?;
         Role::Party { session: session.public(), prekey: prekey.public() }
     };
     let comment = format!("{} node {}", draft.member, draft.serial);
@@ -77,19 +79,4 @@ pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
 
 fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>> {
     keyfile::random().map_err(|why| failed(format!("the system gives no randomness: {why}")))
-}
-
-fn session_file(secret: &SessionSecret) -> Zeroizing<String> {
-    x25519_line(&secret.to_bytes())
-}
-
-fn prekey_file(secret: &PrekeySecret) -> Zeroizing<String> {
-    let x25519 = x25519_line(&secret.x25519());
-    let seed = Zeroizing::new(hex(&*secret.ml_kem_seed()));
-    Zeroizing::new(format!("{}ml-kem-768-seed:{}\n", *x25519, *seed))
-}
-
-fn x25519_line(bytes: &[u8; 32]) -> Zeroizing<String> {
-    let digits = Zeroizing::new(hex(bytes));
-    Zeroizing::new(format!("x25519-secret:{}\n", *digits))
 }

@@ -17,6 +17,7 @@ use std::{
 use demarche_control::{
     Client, SignedFile,
     layout::{self, DataDir, PRIVATE},
+    secret_file,
     types::{Event, EventKind, OpenRequest, Sent},
 };
 use demarche_protocol::{
@@ -142,9 +143,10 @@ impl Stage {
         layout::make_directory(&data.keys(serial), 0o700).unwrap();
         let pem = openssh::write(&keys.node, "node", None).unwrap();
         layout::write(&data.node_key(serial), pem.as_bytes(), PRIVATE).unwrap();
-        let session =
-            format!("x25519-secret:{}\n", demarche_protocol::hash::hex(&keys.session.to_bytes()[..]));
+        let session = secret_file::session(&keys.session);
         layout::write(&data.session_key(serial), session.as_bytes(), PRIVATE).unwrap();
+        let prekey = secret_file::prekey(&fixtures::prekey());
+        layout::write(&data.prekey(serial), prekey.as_bytes(), PRIVATE).unwrap();
     }
 
     /// What `install` leaves.
