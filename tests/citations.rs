@@ -126,7 +126,7 @@ fn every_document_that_is_named_is_there() {
         for (at, _) in text.match_indices("docs/") {
             let end = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'));
             let named = text[at..].split(end).next().unwrap_or_default();
-            if named.ends_with(".md") {
+            if Path::new(named).extension().is_some_and(|ending| ending == "md") {
                 assert!(root().join(named).exists(), "{path} names {named}, which is not there");
             }
         }
