@@ -10,6 +10,7 @@ mod door;
 mod driver;
 mod errors;
 mod gate;
+mod gather;
 mod identity;
 mod known;
 mod link;

@@ -18,7 +18,7 @@ use libp2p::{
     tcp, tls, yamux,
 };
 
-use super::{close::BoundedClose, door, gate::Gate, known::Known, streams};
+use super::{close::BoundedClose, door, gate::Gate, gather::Gathered, known::Known, streams};
 use crate::transport::defaults::{
     HANDSHAKE_TIMEOUT, MAX_NEGOTIATING_STREAMS, MAX_STRANGER_STREAMS, MAX_STREAMS, PING_INTERVAL,
     QUIC_CONNECTION_WINDOW, QUIC_STREAM_WINDOW, SILENCE_LIMIT,
@@ -81,7 +81,7 @@ fn transport(
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(tls)
-        .multiplex_ext(move |peer, _| muxer(peer))
+        .multiplex_ext(move |peer, _| Gathered(muxer(peer)))
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 
