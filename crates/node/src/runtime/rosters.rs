@@ -37,10 +37,11 @@ fn knows(roster: &Roster, node: NodeId) -> bool {
     roster.cards().any(|card| card.node.as_bytes() == node.as_bytes())
 }
 
+/// Our own card first, whatever of the rest does not fit. As a roster holds it, that is with all signatures, if one does.
 fn with_own(own: &SignedDocument, mut documents: Vec<SignedDocument>) -> Vec<SignedDocument> {
-    if !documents.iter().any(|document| document.id() == own.id()) {
-        documents.insert(0, own.clone());
-    }
+    let held = documents.iter().position(|document| document.id() == own.id());
+    let own = held.map_or_else(|| own.clone(), |at| documents.remove(at));
+    documents.insert(0, own);
     documents
 }
 
@@ -233,6 +234,14 @@ mod tests {
         fn durable(&self) -> JournalIndex {
             self.0.durable()
         }
+    }
+
+    #[test]
+    fn our_own_card_is_told_before_what_might_not_fit() {
+        let [own, other] = ["washington", "tehran"].map(|party| fixtures::card(party, 1));
+        let held = own.clone().with_signature(other.signatures()[0]);
+        assert_eq!(with_own(&own, vec![other.clone()]), [own.clone(), other.clone()]);
+        assert_eq!(with_own(&own, vec![other.clone(), held.clone()]), [held, other]);
     }
 
     /// Whoever brought a card is gone before the disk has answered: the card is taken in all the same, and the answer is not
