@@ -110,6 +110,35 @@ impl Commits {
         self.own_entries(me).find(|entry| entry.entry().document == *document).map(Authentic::head)
     }
 
+    /// Receipts whose commit is under way, our own and others'.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &Receipt> {
+        self.pending.iter().flat_map(|pending| &pending.records).filter_map(|record| match record {
+            Prepared::Receipt(receipt, _) => Some(receipt),
+            _ => None,
+        })
+    }
+
+    /// Whether a statement of this kind about another's entry, hence by us, is under way.
+    pub(super) fn is_stating(&self, of: &EntryHash, kind: ReceiptKind) -> bool {
+        self.statements().any(|receipt| receipt.of.hash == *of && receipt.kind == kind)
+    }
+
+    /// Answers one request more when the statement under way that an officer was shown this entry is durable. False when none is.
+    pub(super) fn also_opened(&mut self, request: RequestId, of: &EntryHash, kind: ReceiptKind) -> bool {
+        let about = |receipt: &&Receipt| receipt.of.hash == *of && receipt.kind == kind;
+        let Some(receipt) = self.statements().find(about).cloned() else { return false };
+        let states = |pending: &&mut Pending| {
+            pending
+                .records
+                .iter()
+                .any(|record| matches!(record, Prepared::Receipt(one, _) if *one == receipt))
+        };
+        if let Some(pending) = self.pending.iter_mut().find(states) {
+            pending.then.push(Then::Opened { request, receipt: receipt.clone() });
+        }
+        true
+    }
+
     /// Answers one request more when the commit of this entry is durable.
     pub(super) fn also(&mut self, entry: EntryHash, then: Then) {
         let holds = |pending: &&mut Pending| {

@@ -14,9 +14,7 @@ use crate::{
     },
     limits,
     time::Now,
-    transcript::{
-        Authentic, EntryError, Facts, Item, Receipt, ReceiptError, ReceiptKind, SignedReceipt,
-    },
+    transcript::{Authentic, EntryError, Facts, Item, Receipt, ReceiptError, ReceiptKind, SignedReceipt},
 };
 
 /// Why an entry from a peer is not taken.
@@ -63,7 +61,9 @@ impl Channel {
             }
         }
         for head in &hello.heads {
-            self.consider(now, peer, head);
+            if let Some(missing) = self.missing_before(head) {
+                self.consider(now, peer, &missing);
+            }
         }
     }
 
@@ -107,7 +107,7 @@ impl Channel {
         for seen in seen {
             self.consider(now, peer, &seen);
         }
-        self.consider_before(now, peer, authentic.entry());
+        self.consider_before(now, peer, &authentic);
         self.commit(records, then);
     }
 
@@ -132,11 +132,12 @@ impl Channel {
                 self.answer(peer, Frame::Receipt(signed));
             }
             // Stated under an earlier card: whoever offers it again wants to hear it under this one.
-            None if !self.commits.is_full() => {
+            None if !self.commits.is_full() && !self.commits.is_stating(&head.hash, ReceiptKind::Held) => {
                 let (receipt, signed) = self.own_receipt_for(now, authentic);
                 let record = Prepared::Receipt(receipt, signed.clone());
                 self.commit(vec![record], vec![Then::SendReceipt { to: peer.clone(), receipt: signed }]);
             }
+            // Or stated at this moment: signed once, it goes when it is durable.
             None => {}
         }
     }
@@ -271,6 +272,7 @@ impl Channel {
             if is_its_card && self.volumes.insert((head.party.clone(), head.card)) {
                 let seen = entry.entry().seen.iter().find(|seen| seen.party == self.config.me).cloned();
                 self.owe_beyond(&head.party.clone(), head.card, seen.as_ref());
+                self.state_opened_again(&head.party);
             }
         }
         for (peer, state) in &mut self.peers {

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Channel, Frame, frame::Want, peer::Turn};
 use crate::{
+    document::DocumentType,
     hash::EntryHash,
     identity::{card::CardSerial, member::MemberId},
     limits,
     time::Now,
-    transcript::{Entry, Head, Seq},
+    transcript::{Authentic, Chaining, Facts, Head, ReceiptKind, Seq, SignedReceipt},
 };
 
 /// A want that brought nothing for this long is given up: the peer does not hold what it claimed.
@@ -82,12 +83,31 @@ impl Channel {
     }
 
     /// Considers what stands before an entry that `peer` sent: where a branch begins is known only by going back.
-    pub(super) fn consider_before(&mut self, now: Now, peer: &MemberId, entry: &Entry) {
-        if entry.seq > Seq::FIRST {
+    pub(super) fn consider_before(&mut self, now: Now, peer: &MemberId, entry: &Authentic) {
+        // Of an entry that opens a volume it is not known in which one the entry before stands.
+        let opens_volume = matches!(entry.facts(), Facts::Authority(DocumentType::Card, _));
+        let entry = entry.entry();
+        if entry.seq > Seq::FIRST && !opens_volume {
             let seq = Seq(entry.seq.0 - 1);
             let head = Head { party: entry.party.clone(), card: entry.card, seq, hash: entry.prev };
             self.consider(now, peer, &head);
         }
+    }
+
+    /// What is missing of a volume that somebody holds up to `head`: that itself, or what stands before it and was lost when what came
+    /// after was not (a commit failed, say). Nothing when all of it is here.
+    pub(super) fn missing_before(&self, head: &Head) -> Option<Head> {
+        let mut missing = head.clone();
+        while let Some(node) = self.transcript.get(&missing.hash) {
+            // The volume before it has an end of its own, of which is told as well.
+            let opens_volume = matches!(node.facts, Facts::Authority(DocumentType::Card, _));
+            if node.chaining != Chaining::Pending || opens_volume {
+                return None;
+            }
+            let seq = Seq(node.head.seq.0.saturating_sub(1));
+            missing = Head { seq, hash: node.prev, ..node.head.clone() };
+        }
+        Some(missing)
     }
 
     fn is_here(&self, hash: &EntryHash) -> bool {
@@ -219,6 +239,22 @@ impl Channel {
         if let Some(state) = self.peers.get_mut(peer) {
             for turn in turns {
                 state.owe(turn, since);
+            }
+        }
+    }
+    /// States again, to a peer that opened a new volume, what we have opened of its log, whatever was confirmed before: it may
+    /// have lost that with its disk, and nothing else would bring it back.
+    pub(super) fn state_opened_again(&mut self, peer: &MemberId) {
+        let me = &self.config.me;
+        let entries = self.transcript.log(peer).into_iter().flat_map(|log| log.nodes());
+        let opened: Vec<SignedReceipt> = entries
+            .flat_map(|node| self.evidence.of(&node.head.hash))
+            .filter(|(receipt, _)| receipt.by == *me && matches!(receipt.kind, ReceiptKind::Opened(_)))
+            .map(|(_, signed)| signed.clone())
+            .collect();
+        if let Some(state) = self.peers.get_mut(peer) {
+            for signed in opened {
+                state.unconfirmed(signed.id(), signed);
             }
         }
     }

@@ -52,9 +52,9 @@ impl Writer {
 impl Channel {
     /// Sets the end of our log to what is durable, or under way after it.
     pub(super) fn rewind_writer(&mut self) {
-        let pending = self.last_own_pending().map(|entry| {
-            (entry.head(), entry.entry().authority, entry.facts().is_authority())
-        });
+        let pending = self
+            .last_own_pending()
+            .map(|entry| (entry.head(), entry.entry().authority, entry.facts().is_authority()));
         let log = self.transcript.log(&self.config.me);
         let card = self.config.card.serial;
         let open = log.and_then(|log| log.tip_of(card)).cloned();
@@ -249,6 +249,10 @@ impl Channel {
         if let Some((receipt, _)) = self.evidence.by(&entry, &me, kind) {
             let receipt = receipt.clone();
             return self.emit(super::Event::OpenedRecorded { request, receipt });
+        }
+        // Said twice in one breath, it is signed once.
+        if self.commits.also_opened(request, &entry, kind) {
+            return;
         }
         if self.commits.is_full() {
             return self.refuse(request, Refusal::Busy);
