@@ -1,5 +1,5 @@
-//! A disk that loses at a crash what was not committed, and fails on demand. It keeps what the driver of a real node keeps:
-//! records in the order of their commits.
+//! A disk that loses at a crash what was not committed, fails on demand, and may be replaced by an old backup or an empty one. It keeps what
+//! the driver of a real node keeps: records in the order of their commits.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,6 +15,8 @@ use crate::rng::Chance;
 #[derive(Default)]
 pub struct Disk {
     durable: Vec<Record>,
+    /// How many records there were after each commit.
+    commits: Vec<usize>,
     entries: BTreeMap<EntryHash, Item>,
     writing: VecDeque<(Ticket, Batch)>,
     failing: Option<CommitFailure>,
@@ -64,12 +66,19 @@ impl Disk {
     }
 
     fn store(&mut self, batch: Batch) {
-        for record in &batch.records {
-            if let Record::Entry(item) = record {
-                self.entries.insert(item.entry.hash(), item.clone());
-            }
-        }
+        self.entries.extend(batch.records.iter().filter_map(stored));
         self.durable.extend(batch.records);
+        self.commits.push(self.durable.len());
+    }
+
+    /// Only what some first commits brought is left: a backup was restored, or nothing was (threats S1, T9). How
+    /// many commits are left is chance.
+    pub fn lose(&mut self, chance: &mut Chance) {
+        self.writing.clear();
+        let kept = if chance.percent(50) { 0 } else { chance.below(self.commits.len() as u64 + 1) };
+        self.commits.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.durable.truncate(self.commits.last().copied().unwrap_or(0));
+        self.entries = self.durable.iter().filter_map(stored).collect();
     }
 
     /// What a restart finds.
@@ -80,5 +89,12 @@ impl Disk {
     /// A stored entry, as the driver reads it to send it.
     pub fn item(&self, hash: &EntryHash) -> Option<&Item> {
         self.entries.get(hash)
+    }
+}
+
+fn stored(record: &Record) -> Option<(EntryHash, Item)> {
+    match record {
+        Record::Entry(item) => Some((item.entry.hash(), item.clone())),
+        Record::Receipt(_) | Record::Roster(_) | Record::Confirmed(_) => None,
     }
 }

@@ -1,5 +1,6 @@
 //! The network between nodes, as a mediator or the wire may treat it: streams whose messages are delayed, lost, repeated, reordered,
-//! changed or cut, and pairs of nodes that cannot reach each other for a while.
+//! changed or cut, pairs of nodes that cannot reach each other for a while, and directions in which a hostile relay lets a session
+//! begin and then passes nothing more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +39,13 @@ pub struct Stream {
     pub acceptor: MemberId,
     /// Both directions deliver in order unless the weather says otherwise: when the last message arrives.
     last: BTreeMap<MemberId, Duration>,
+    /// How many messages each end was sent.
+    sent: BTreeMap<MemberId, u64>,
 }
+
+/// So many messages of each direction pass a relay that swallows the rest: the handshake's and the first Hello, so that the
+/// session stands and both sides believe in it.
+const PASSES: u64 = 3;
 
 /// All streams, and who can reach whom.
 #[derive(Default)]
@@ -46,6 +53,8 @@ pub struct Network {
     streams: BTreeMap<StreamId, Stream>,
     next: u64,
     cut: BTreeSet<(MemberId, MemberId)>,
+    /// From whom to whom a session's frames are swallowed.
+    muted: BTreeSet<(MemberId, MemberId)>,
     /// How the network behaves now.
     pub weather: Weather,
     /// Messages seen by whoever carries them, to be thrown in elsewhere (threats M4, M5, M9).
@@ -64,7 +73,12 @@ impl Network {
         }
         let id = StreamId(self.next);
         self.next += 1;
-        let stream = Stream { opener: opener.clone(), acceptor: acceptor.clone(), last: BTreeMap::new() };
+        let stream = Stream {
+            opener: opener.clone(),
+            acceptor: acceptor.clone(),
+            last: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        };
         self.streams.insert(id, stream);
         Some(id)
     }
@@ -105,9 +119,21 @@ impl Network {
         self.streams.iter().filter(|(_, stream)| touches(stream)).map(|(id, _)| *id).collect()
     }
 
+    /// Swallows what one node says to another in every session after its beginning, or stops doing so (threats M2, M14). The
+    /// other direction is left alone, so an author may go on sending and never be answered.
+    pub fn mute(&mut self, from: &MemberId, to: &MemberId, muted: bool) {
+        let direction = (from.clone(), to.clone());
+        if muted {
+            self.muted.insert(direction);
+        } else {
+            self.muted.remove(&direction);
+        }
+    }
+
     /// Everybody can reach everybody, and the weather is fair.
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.muted.clear();
         self.weather = Weather::default();
     }
 
@@ -122,7 +148,11 @@ impl Network {
     ) -> Vec<(Duration, Vec<u8>)> {
         let weather = self.weather;
         let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
-        if chance.percent(weather.loss) {
+        let from = if stream.opener == *to { &stream.acceptor } else { &stream.opener };
+        let sent = stream.sent.entry(to.clone()).or_default();
+        *sent += 1;
+        let swallowed = *sent > PASSES && self.muted.contains(&(from.clone(), to.clone()));
+        if swallowed || chance.percent(weather.loss) {
             return Vec::new();
         }
         let delay = Duration::from_micros(200 + chance.below(30_000));

@@ -1,11 +1,11 @@
-//! One run: a seeded schedule of what officers, operators, networks, disks and clocks do to a world, then
-//! healing, and the promises that must hold in the end.
+//! One run: a seeded schedule of what officers, operators, relays, networks, disks and clocks do to a world, then
+//! [`healing`], and the promises that must hold in the end.
 
 use std::time::Duration;
 
 use demarche_protocol::{
-    channel::{CommitFailure, Input},
-    dispatch::{Content, Precedence},
+    channel::{CommitFailure, Frame, Input},
+    dispatch::{Content, Dispatch, Precedence},
     document::SignedDocument,
     hash::{DocumentId, EntryHash},
     identity::{member::MemberId, officer::Duty},
@@ -13,8 +13,8 @@ use demarche_protocol::{
 
 use crate::{
     fixtures::{self, Scene},
+    healing,
     network::Weather,
-    witness,
     world::{Broken, Tally, World},
 };
 
@@ -42,6 +42,16 @@ struct Run {
     officers: Vec<(MemberId, u64)>,
     documents: Vec<(MemberId, SignedDocument)>,
     written: u64,
+    absence: Option<Absence>,
+}
+
+/// With three parties: an author and a reader who never meet, and the author is gone half way until nearly the end. What the
+/// reader holds of it then it has from the third.
+struct Absence {
+    author: MemberId,
+    reader: MemberId,
+    /// Before which action the author leaves.
+    from: u64,
 }
 
 /// Runs one seed.
@@ -51,9 +61,9 @@ struct Run {
 pub fn run(seed: u64, plan: Plan) -> Result<Tally, Failure> {
     let failure = |Broken(what)| Failure { seed, what };
     let world = World::new(Scene::new(plan.parties), seed).map_err(failure)?;
-    let mut run = Run { world, officers: Vec::new(), documents: Vec::new(), written: 0 };
+    let mut run = Run { world, officers: Vec::new(), documents: Vec::new(), written: 0, absence: None };
     run.play(plan.actions).map_err(failure)?;
-    run.heal().map_err(failure)?;
+    healing::heal(&mut run.world).map_err(failure)?;
     Ok(run.world.tally)
 }
 
@@ -63,7 +73,16 @@ impl Run {
             self.enrol(&party, 1)?;
         }
         self.world.crash_per_mille = *self.world.chance.pick(&[0, 0, 2, 10]);
-        for _ in 0..actions {
+        if self.world.scene.parties.len() > 2 && self.world.chance.percent(60) {
+            let (author, reader) = self.two();
+            let from = actions / 2 + self.world.chance.below(actions / 2);
+            self.world.cut(&author, &reader, true);
+            self.absence = Some(Absence { author, reader, from });
+        }
+        for action in 0..actions {
+            if let Some(absence) = self.absence.as_ref().filter(|absence| absence.from == action) {
+                self.world.leave(&absence.author.clone());
+            }
             self.act()?;
             let pause = match self.world.chance.below(20) {
                 0 => Duration::from_secs(60 + self.world.chance.below(5_000)),
@@ -88,65 +107,94 @@ impl Run {
 
     fn act(&mut self) -> Result<(), Broken> {
         match self.world.chance.below(100) {
-            0..=34 => self.write(),
-            35..=39 => self.hand_in_again(),
-            40..=44 => self.enter_void(),
-            45..=54 => self.open_something(),
-            55..=61 => {
-                let party = self.party();
-                self.world.crash(&party);
-                let delay = Duration::from_millis(self.world.chance.below(20_000));
-                self.world.restart_after(&party, delay);
-                Ok(())
-            }
-            62..=67 => {
+            0..=24 => self.write(),
+            25..=27 => self.write_many(),
+            28..=31 => self.hand_in_again(),
+            32..=34 => self.enter_void(),
+            35..=36 => self.enter_again(),
+            37..=45 => self.open_something(),
+            46..=51 => self.crash(),
+            52..=56 => {
                 let (one, other) = self.two();
                 self.world.cut(&one, &other, true);
                 Ok(())
             }
-            68..=75 => {
-                let (one, other) = self.two();
-                self.world.cut(&one, &other, false);
-                Ok(())
-            }
-            76..=79 => {
+            57..=64 => self.let_meet(),
+            65..=67 => {
                 self.world.cut_a_stream();
                 Ok(())
             }
-            80..=84 => {
+            68..=71 => self.swallow(),
+            72..=76 => {
                 self.change_weather();
                 Ok(())
             }
-            85..=88 => {
-                let party = self.party();
-                let how = *self.world.chance.pick(&[
-                    None,
-                    None,
-                    Some(CommitFailure::NoSpace),
-                    Some(CommitFailure::Unknown),
-                ]);
-                self.world.node(&party).disk.fail(how);
-                Ok(())
-            }
-            89..=90 => {
+            77..=81 => self.fail_a_disk(),
+            82..=83 => {
                 const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
                 let party = self.party();
                 self.world.node(&party).clock_error =
                     *self.world.chance.pick(&[0, 5_000, -TEN_YEARS, TEN_YEARS]);
                 Ok(())
             }
-            91..=93 => self.renew(),
-            94..=95 => self.revoke_an_officer(),
-            96..=97 => {
+            84..=86 => self.renew(),
+            87..=88 => self.revoke_a_card(),
+            89..=90 => self.revoke_an_officer(),
+            91..=92 => {
                 let (party, number) = (self.party(), 2 + self.world.chance.below(3));
                 self.enrol(&party, number)
             }
+            93 => {
+                let party = self.party();
+                self.world.lose_disk(&party)
+            }
+            94..=96 => self.serve_an_old_roster(),
             _ => {
                 let (one, peer) = self.two();
                 let request = self.world.request();
                 self.world.input(&one, Input::LineTest { request, peer })
             }
         }
+    }
+
+    fn crash(&mut self) -> Result<(), Broken> {
+        let party = self.party();
+        self.world.crash(&party);
+        let delay = Duration::from_millis(self.world.chance.below(20_000));
+        self.world.restart_after(&party, delay);
+        Ok(())
+    }
+
+    fn let_meet(&mut self) -> Result<(), Broken> {
+        let (one, other) = self.two();
+        let apart = |absence: &Absence| {
+            [&absence.author, &absence.reader].iter().all(|never| **never == one || **never == other)
+        };
+        if !self.absence.as_ref().is_some_and(apart) {
+            self.world.cut(&one, &other, false);
+        }
+        Ok(())
+    }
+
+    /// A relay lets sessions begin and swallows what follows in one direction: receipts, for an author who goes on being
+    /// heard (threats M2, M14).
+    fn swallow(&mut self) -> Result<(), Broken> {
+        let (from, to) = self.two();
+        let time = Duration::from_secs(1 + self.world.chance.below(90));
+        self.world.mute(&from, &to, time);
+        Ok(())
+    }
+
+    fn fail_a_disk(&mut self) -> Result<(), Broken> {
+        let party = self.party();
+        let how = *self.world.chance.pick(&[
+            CommitFailure::NoSpace,
+            CommitFailure::NoSpace,
+            CommitFailure::Unknown,
+        ]);
+        let time = Duration::from_millis(self.world.chance.below(60_000));
+        self.world.disk_fails(&party, how, time);
+        Ok(())
     }
 
     fn append(&mut self, party: &MemberId, document: SignedDocument) -> Result<(), Broken> {
@@ -175,6 +223,19 @@ impl Run {
 
     fn write(&mut self) -> Result<(), Broken> {
         let (party, number) = self.world.chance.pick(&self.officers.clone()).clone();
+        self.write_by(party, number)
+    }
+
+    /// One desk has much to say at once.
+    fn write_many(&mut self) -> Result<(), Broken> {
+        let (party, number) = self.world.chance.pick(&self.officers.clone()).clone();
+        for _ in 0..2 + self.world.chance.below(10) {
+            self.write_by(party.clone(), number)?;
+        }
+        Ok(())
+    }
+
+    fn write_by(&mut self, party: MemberId, number: u64) -> Result<(), Broken> {
         let precedence = *self.world.chance.pick(Precedence::ALL);
         let content = self.some_content(&party);
         let dispatch = self.world.scene.dispatch(&party, precedence, content);
@@ -192,6 +253,15 @@ impl Run {
         self.append(&party, document)
     }
 
+    /// A careless node enters what has effect already (threat T7).
+    fn enter_again(&mut self) -> Result<(), Broken> {
+        if self.documents.is_empty() {
+            return Ok(());
+        }
+        let (party, document) = self.world.chance.pick(&self.documents.clone()).clone();
+        self.world.enter_unchecked(&party, &document)
+    }
+
     /// A careless node enters what will have no effect (threat T1).
     fn enter_void(&mut self) -> Result<(), Broken> {
         let party = self.party();
@@ -203,7 +273,7 @@ impl Run {
         let document = match self.world.chance.below(4) {
             0 => SignedDocument::unsigned("demarche = \"dispatch/1\"\nnothing = \"else\"\n"),
             1 => fixtures::signed(&statement, &stranger),
-            2 => SignedDocument::unsigned(statement.render()),
+            2 => return self.enter_short(&party, &statement),
             _ => {
                 let other =
                     scene.parties.iter().find(|other| **other != party).cloned().unwrap_or(party.clone());
@@ -214,6 +284,17 @@ impl Run {
             }
         };
         self.world.enter_unchecked(&party, &document)
+    }
+
+    /// It enters what nobody has signed yet. That does not use the document up: signed and handed in, it has effect.
+    fn enter_short(&mut self, party: &MemberId, statement: &Dispatch) -> Result<(), Broken> {
+        self.world.enter_unchecked(party, &SignedDocument::unsigned(statement.render()))?;
+        let document = fixtures::signed(statement, &fixtures::officer_key(party, 1));
+        self.world.witness.hands_in(party, document.id());
+        self.documents.push((party.clone(), document.clone()));
+        // While the disk still writes the one, the node would take the other for the same.
+        self.world.run_until(self.world.time() + Duration::from_millis(10))?;
+        self.append(party, document)
     }
 
     fn open_something(&mut self) -> Result<(), Broken> {
@@ -250,15 +331,40 @@ impl Run {
     fn renew(&mut self) -> Result<(), Broken> {
         let party = self.party();
         let serial = self.world.node(&party).serial;
-        let old = self.world.scene.card(&party, serial).id();
         self.world.renew(&party)?;
+        if self.world.chance.percent(50) { self.revoke(&party, serial) } else { Ok(()) }
+    }
+
+    /// The card under which a node speaks is revoked, and somebody hears of it first. Later the node is given another.
+    fn revoke_a_card(&mut self) -> Result<(), Broken> {
+        let party = self.party();
+        let delay = Duration::from_millis(self.world.chance.below(30_000));
+        self.world.renew_after(&party, delay);
+        let serial = self.world.node(&party).serial;
+        self.revoke(&party, serial)
+    }
+
+    fn revoke(&mut self, party: &MemberId, serial: u64) -> Result<(), Broken> {
+        let at = self.party();
+        let request = self.world.request();
+        let card = self.world.scene.card(party, serial).id();
+        let document = fixtures::revoke_card(party, card, serial);
+        self.world.witness.revokes(document.id(), party, serial);
+        self.world.input(&at, Input::Roster { request, document })
+    }
+
+    /// Somebody serves a roster from before: a card that was replaced since, and perhaps revoked (threat M16b).
+    fn serve_an_old_roster(&mut self) -> Result<(), Broken> {
+        let (at, from) = self.two();
+        let whose = self.party();
+        let newest = self.world.node(&whose).serial;
+        let serial = 1 + self.world.chance.below(newest);
+        let document = fixtures::card(whose.as_str(), serial);
         if self.world.chance.percent(50) {
-            let at = self.party();
             let request = self.world.request();
-            let document = fixtures::revoke_card(&party, old, serial);
-            self.world.input(&at, Input::Roster { request, document })?;
+            return self.world.input(&at, Input::Roster { request, document });
         }
-        Ok(())
+        self.world.input(&at, Input::Frame { peer: from, frame: Frame::Card(document) })
     }
 
     fn revoke_an_officer(&mut self) -> Result<(), Broken> {
@@ -269,76 +375,5 @@ impl Run {
         }
         let key = fixtures::officer_key(&party, number).public();
         self.append(&party, fixtures::revoke_officer(&party, key))
-    }
-
-    /// Nothing disturbs any more: everything promised must come true.
-    fn heal(&mut self) -> Result<(), Broken> {
-        self.world.crash_per_mille = 0;
-        self.world.network.heal();
-        for party in self.world.scene.parties.clone() {
-            self.world.node(&party).disk.fail(None);
-            self.world.start(&party)?;
-        }
-        // Sessions that nobody told the other side are gone end with the next word or their time.
-        let end = self.world.time() + Duration::from_secs(3 * 60 * 60);
-        while self.world.time() < end && !self.is_settled() {
-            self.world.run_until(self.world.time() + Duration::from_secs(5))?;
-        }
-        self.check_healed()
-    }
-
-    fn is_settled(&mut self) -> bool {
-        let parties = self.world.scene.parties.clone();
-        let writing = parties.iter().any(|party| self.world.node(party).disk.is_writing());
-        !writing && self.disagreement().is_none()
-    }
-
-    /// What two nodes still see differently, or owe each other.
-    fn disagreement(&self) -> Option<String> {
-        let parties = &self.world.scene.parties;
-        let first = self.world.channel(parties.first()?)?;
-        let judged = witness::judgements(first.transcript());
-        for party in parties {
-            let Some(channel) = self.world.channel(party) else { return Some(format!("{party} is down")) };
-            let here = witness::judgements(channel.transcript());
-            if here != judged {
-                let missing: Vec<&EntryHash> =
-                    judged.keys().filter(|hash| !here.contains_key(hash)).collect();
-                let more: Vec<&EntryHash> = here.keys().filter(|hash| !judged.contains_key(hash)).collect();
-                return Some(format!("{party} lacks {missing:?}, has {more:?} more"));
-            }
-            if let Some(unchained) = here.values().find(|(_, chained, _)| !chained) {
-                return Some(format!("{party} has an entry without what is before it: {unchained:?}"));
-            }
-            for peer in parties.iter().filter(|peer| *peer != party) {
-                if channel.owed_to(peer) > 0 {
-                    return Some(format!("{party} owes {} entries to {peer}", channel.owed_to(peer)));
-                }
-                let stated = witness::opened_by(channel, party);
-                let Some(other) = self.world.channel(peer) else { continue };
-                let lost = stated.difference(&witness::opened_by(other, party)).count();
-                if lost > 0 && parties.len() == 2 {
-                    return Some(format!("{lost} entries that {party} opened are not known so to {peer}"));
-                }
-            }
-        }
-        None
-    }
-
-    fn check_healed(&self) -> Result<(), Broken> {
-        if let Some(disagreement) = self.disagreement() {
-            return Err(Broken(format!("not healed: {disagreement}")));
-        }
-        for (party, document) in self.world.witness.recorded() {
-            for reader in &self.world.scene.parties {
-                let held = self.world.channel(reader).is_some_and(|channel| {
-                    channel.transcript().entries_of(document).any(|node| node.head.party == *party)
-                });
-                if !held {
-                    return Err(Broken(format!("{document:?}, recorded at {party}, never reached {reader}")));
-                }
-            }
-        }
-        Ok(())
     }
 }
