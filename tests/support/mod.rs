@@ -9,6 +9,8 @@ pub mod ports;
 pub mod programs;
 pub mod random;
 pub mod stage;
+#[cfg(test)]
+pub mod terminal;
 
 /// The two programs as cargo built them for this test.
 #[macro_export]

@@ -42,11 +42,17 @@ pub fn read(path: &Path, passphrase: Passphrase<'_>) -> Result<SecretKey> {
     let name = path.display();
     match openssh::read(&pem, None) {
         Err(PrivateKeyError::NeedsPassphrase) => {
-            let secret = match passphrase {
-                Passphrase::File(file) => passphrase_of(file)?,
-                Passphrase::Asked => ask(&format!("Passphrase for {name}: "))?,
+            let (secret, help) = match passphrase {
+                Passphrase::File(file) => {
+                    let help =
+                        format!("put the passphrase of {name} in the first line of {}", file.display());
+                    (passphrase_of(file)?, help)
+                }
+                Passphrase::Asked => {
+                    (ask(&format!("Passphrase for {name}: "))?, "the same command again".to_owned())
+                }
             };
-            openssh::read(&pem, Some(&secret)).map_err(|why| refused(format!("{name}: {why}")))
+            openssh::read(&pem, Some(&secret)).map_err(|why| refused(format!("{name}: {why}")).help(help))
         }
         Err(PrivateKeyError::NotOpenSsh) if PublicKey::from_openssh(&pem).is_ok() => {
             Err(refused(format!("{name} holds a public key; the private one is needed"))
