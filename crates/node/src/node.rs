@@ -40,7 +40,7 @@ use crate::{
         news::News,
         view::View,
     },
-    store::{self, OpenError, SledStore, Store},
+    store::{self, Closed, OpenError, SledStore, Store},
     throttle::Throttle,
     transport::libp2p,
 };
@@ -170,7 +170,9 @@ pub(crate) struct Node {
     line: Option<(Arc<Line>, Tasks)>,
     /// The own card that is known and whose keys are not here, once it was told.
     told_of: Option<CardSerial>,
-    _lock: Lock,
+    /// Told when the store is closed.
+    closed: Closed,
+    lock: Lock,
 }
 
 impl Node {
@@ -193,7 +195,9 @@ impl Node {
         let identity = home::identity(&data)?;
         let lock = Lock::take(&data.lock())?;
         keystore::check(&data)?;
-        let store = layer(SledStore::open(&data.store())?);
+        let mut store = SledStore::open(&data.store())?;
+        let closed = store.closed();
+        let store = layer(store);
         let service = store::start(Arc::clone(&store))?;
         let news = Arc::new(News::new());
         let (installs_to, installs) = mpsc::channel(1);
@@ -224,7 +228,7 @@ impl Node {
         api.stand(Standing { channels, line: line.as_ref().map(|(line, _)| Arc::clone(line)) });
         let socket = shared.config.socket_path(&shared.data);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
-        let node = Self { shared, api, server, installs, line, told_of: None, _lock: lock };
+        let node = Self { shared, api, server, installs, line, told_of: None, closed, lock };
         node.take_in().await;
         Ok(node)
     }
@@ -237,7 +241,9 @@ impl Node {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 end = ended(&mut self.line) => break Err(end),
-                () = changed.notified() => self.look_for_a_new_card().await?,
+                () = changed.notified() => if let Err(why) = self.look_for_a_new_card().await {
+                    break Err(why);
+                },
                 Some(reply) = self.installs.recv() => {
                     // Whoever asked may have gone; what lay there was taken in all the same.
                     let _ = reply.send(self.install().await);
@@ -259,12 +265,19 @@ impl Node {
         notify("READY=1");
     }
 
+    /// Ends everything, and then waits until nobody holds the store any more: not its thread, nor an answer under way. Only
+    /// then may another node take this one's place.
     async fn stop(self) {
-        self.api.stop.cancel();
-        if let Some((line, tasks)) = self.line {
+        let Self { shared, api, server, line, closed, lock, .. } = self;
+        api.stop.cancel();
+        if let Some((line, tasks)) = line {
             line.stop(tasks).await;
         }
-        self.server.finish().await;
+        server.finish().await;
+        api.stand(Standing::default());
+        drop((api, shared));
+        closed.wait().await;
+        drop(lock);
     }
 
     /// Takes in what `install` left, and sets the line up anew when that brought a channel or a card.

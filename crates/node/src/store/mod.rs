@@ -24,7 +24,7 @@ use demarche_protocol::{
 
 pub use self::{
     service::{Answer, Answers, Commits, Outcome, Service, start},
-    sled::{OpenError, SledStore},
+    sled::{Closed, OpenError, SledStore},
 };
 
 /// The place of a record in the node's journal: from 1, without gaps, across all channels.

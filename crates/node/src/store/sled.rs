@@ -25,6 +25,7 @@ use demarche_protocol::{
     transcript::Item,
 };
 use sled::{Batch as Writes, IVec};
+use tokio::sync::oneshot;
 
 use super::{
     Commit, CommitError, JournalIndex, Journaled, Records, Store, StoreError,
@@ -92,7 +93,24 @@ pub struct SledStore {
     writer: Mutex<Writer>,
     durable: AtomicU64,
     margin: u64,
+    /// Last, so that it goes when the directory can be opened again.
+    closed: Closing,
 }
+
+/// Resolves when a store is closed: when nobody holds it any more, and its directory can be opened again.
+pub struct Closed(oneshot::Receiver<()>);
+
+impl Closed {
+    /// Waits for it.
+    pub async fn wait(self) {
+        // Nothing is ever sent: the sender goes with the store.
+        let _ = self.0.await;
+    }
+}
+
+/// The other end of every [`Closed`].
+#[derive(Default)]
+struct Closing(Vec<oneshot::Sender<()>>);
 
 impl SledStore {
     /// Opens or creates the store in `directory`. Its parent must exist.
@@ -141,7 +159,15 @@ impl SledStore {
             writer: Mutex::new(writer),
             durable: AtomicU64::new(last.0),
             margin,
+            closed: Closing::default(),
         })
+    }
+
+    /// Tells when the store is closed.
+    pub fn closed(&mut self) -> Closed {
+        let (closing, closed) = oneshot::channel();
+        self.closed.0.push(closing);
+        Closed(closed)
     }
 
     fn apply(&self, writer: &mut Writer, batch: Writes) -> Result<(), String> {

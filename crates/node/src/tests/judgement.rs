@@ -12,19 +12,9 @@ use demarche_testkit::forger::{self, Forger};
 use super::*;
 use crate::store::{Commit, SledStore};
 
-/// Opens the store of a stopped node. Its last tasks may still hold it for a moment.
-async fn store_of(stage: &Stage, member: &MemberId) -> SledStore {
-    let begun = std::time::Instant::now();
-    loop {
-        match SledStore::open(&stage.data(member).store()) {
-            Err(OpenError::Backend { why, .. })
-                if why.contains("could not acquire lock") && begun.elapsed() < PATIENCE =>
-            {
-                tokio::task::yield_now().await;
-            }
-            outcome => return outcome.unwrap(),
-        }
-    }
+/// Opens the store of a stopped node.
+fn store_of(stage: &Stage, member: &MemberId) -> SledStore {
+    SledStore::open(&stage.data(member).store()).unwrap()
 }
 
 /// The node's pen, where its own log ends in its store.
@@ -81,7 +71,7 @@ async fn t1_a_void_entry_is_told_with_its_reason_on_both_sides() {
     let t = stage.start(&tehran).await;
     t.until(|event| event.kind == EventKind::Roster).await;
     t.end().await;
-    let store = store_of(&stage, &tehran).await;
+    let store = store_of(&stage, &tehran);
     let item = pen(&stage, &tehran, &store).write(&statement(&stage, &tehran, "by nobody", 9));
     let head = forger::head(&item);
     lay(&stage, &store, &[&item]);
@@ -130,14 +120,14 @@ async fn t3_what_is_judged_late_is_told_when_it_is_judged() {
         node.end().await;
     }
     // At Tehran the officer's document and two statements; at Washington the statements alone.
-    let store = store_of(&stage, &tehran).await;
+    let store = store_of(&stage, &tehran);
     let mut pen = pen(&stage, &tehran, &store);
     let officer = pen.write(&fixtures::officer(&tehran, 2, &[Duty::Draft, Duty::Release]));
     let good = pen.write(&statement(&stage, &tehran, "by the new officer", 2));
     let bad = pen.write(&statement(&stage, &tehran, "by nobody", 9));
     lay(&stage, &store, &[&officer, &good, &bad]);
     drop(store);
-    let store = store_of(&stage, &washington).await;
+    let store = store_of(&stage, &washington);
     lay(&stage, &store, &[&good, &bad]);
     drop(store);
     let (good, bad) = (forger::head(&good), forger::head(&bad));

@@ -3,10 +3,9 @@
 mod control;
 mod endings;
 mod home;
-mod line;
+mod judgement;
 mod line;
 mod misled;
-mod judgement;
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +36,7 @@ use crate::{
     line::{Place, Started, Wires},
     node::{Node, NodeError},
     store::{
-        OpenError, Store,
+        Store,
         fault::{Fault, FaultStore},
     },
     transport::{NodeId, Transport, memory::Network},
@@ -163,19 +162,8 @@ impl Stage {
         self.run(member, node)
     }
 
-    /// Starts a node. One that ended a moment ago may still hold its store: its last tasks are being dropped.
     async fn try_start(&self, member: &MemberId, config: Config) -> Result<Node, NodeError> {
-        let begun = std::time::Instant::now();
-        loop {
-            match Node::start(self.data(member), config.clone(), self.wires()).await {
-                Err(NodeError::Store(OpenError::Backend { why, .. }))
-                    if why.contains("could not acquire lock") && begun.elapsed() < PATIENCE =>
-                {
-                    tokio::task::yield_now().await;
-                }
-                outcome => return outcome,
-            }
-        }
+        Node::start(self.data(member), config, self.wires()).await
     }
 
     /// A node whose store fails on demand.
