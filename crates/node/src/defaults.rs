@@ -58,6 +58,9 @@ pub const HOOKS: usize = 4;
 /// Arrivals that wait for a hook; beyond that they are only logged, with an alarm.
 pub const HOOK_QUEUE: usize = 256;
 
+/// How long it is waited for the line to stand again while the node takes a new card.
+pub const NEW_LINE: Duration = Duration::from_secs(5);
+
 /// How long a line test may take over all paths.
 pub const LINE_TEST: Duration = Duration::from_secs(10);
 

@@ -17,6 +17,11 @@ use demarche_protocol::{
     },
 };
 
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
 use crate::{
     home::{self, Channel, HomeError, Identity},
     line::Line,
@@ -24,12 +29,11 @@ use crate::{
         channel::{AskError, Handle},
         rosters::Offered,
     },
+    store::JournalIndex,
 };
 
-/// How often, and with what pause, it is looked whether the own card has become durable: two seconds in all, far more than
-/// a commit takes.
-const OWN_CARD_LOOKS: u32 = 100;
-const OWN_CARD_PAUSE: Duration = Duration::from_millis(20);
+/// How long the own card has to become durable: far more than a commit takes.
+const OWN_CARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Takes in everything that lies there for these channels.
 pub(crate) async fn take_in(
@@ -37,13 +41,16 @@ pub(crate) async fn take_in(
     identity: &Identity,
     channels: &[Channel],
     line: &Line,
+    durable: &watch::Receiver<JournalIndex>,
 ) -> Result<Vec<Installed>, HomeError> {
     let mut all = Vec::new();
     for channel in channels {
         for (path, document) in home::incoming(data, &channel.name)? {
             let (id, offered) = match &document {
                 Err(why) => (None, Offered::Refused(why.clone())),
-                Ok(document) => (Some(document.id()), offer(identity, channel, line, document).await),
+                Ok(document) => {
+                    (Some(document.id()), offer(identity, channel, line, durable, document).await)
+                }
             };
             let installed = Installed {
                 file: path.strip_prefix(data.path()).unwrap_or(&path).display().to_string(),
@@ -89,7 +96,13 @@ fn tidy(
     }
 }
 
-async fn offer(identity: &Identity, channel: &Channel, line: &Line, document: &SignedDocument) -> Offered {
+async fn offer(
+    identity: &Identity,
+    channel: &Channel,
+    line: &Line,
+    durable: &watch::Receiver<JournalIndex>,
+    document: &SignedDocument,
+) -> Offered {
     if let Some(rosters) = &line.rosters {
         return rosters.offer(channel.id(), document).await;
     }
@@ -99,7 +112,7 @@ async fn offer(identity: &Identity, channel: &Channel, line: &Line, document: &S
     let refused = |why: &dyn std::fmt::Display| Offered::Refused(why.to_string());
     match document.document_type() {
         Some(DocumentType::Card) => match to_roster(handle, document).await {
-            Offered::Already => once_durable(handle, document).await,
+            Offered::Already => once_durable(handle, durable.clone(), document).await,
             other => other,
         },
         Some(DocumentType::Roots) => match Roots::parse(document.text()) {
@@ -146,20 +159,28 @@ async fn to_roster(handle: &Handle, document: &SignedDocument) -> Offered {
 }
 
 /// Our own card counts from the start of the line, before the entry that carries it is durable; its file must outlive that.
-async fn once_durable(handle: &Handle, document: &SignedDocument) -> Offered {
+async fn once_durable(
+    handle: &Handle,
+    mut durable: watch::Receiver<JournalIndex>,
+    document: &SignedDocument,
+) -> Offered {
     let id = document.id();
-    for _ in 0..OWN_CARD_LOOKS {
+    let until = Instant::now() + OWN_CARD_WITHIN;
+    loop {
+        durable.mark_unchanged();
         let own = handle.query(move |look| {
             let machine = look.machine;
             machine.card().id() != id || machine.transcript().entries_of(&id).next().is_some()
         });
         match own.await {
             Ok(true) => return Offered::Already,
-            Ok(false) => tokio::time::sleep(OWN_CARD_PAUSE).await,
+            Ok(false) => {}
             Err(why) => return Offered::Later(why.to_string()),
         }
+        if !matches!(timeout_at(until, durable.changed()).await, Ok(Ok(()))) {
+            return Offered::Later("the card could not be entered in the log yet".to_owned());
+        }
     }
-    Offered::Later("the card could not be entered in the log yet".to_owned())
 }
 
 async fn to_log(handle: &Handle, document: &SignedDocument) -> Offered {

@@ -3,7 +3,7 @@
 use std::{
     io::Write as _,
     path::PathBuf,
-    sync::{Arc, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,8 +16,8 @@ use demarche_protocol::{hash::ChannelId, identity::card::CardSerial, transcript:
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{Notify, mpsc},
-    time::timeout,
+    sync::{Notify, mpsc, watch},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::{Config, ConfigError},
     control::{Api, ServeError, Server, Standing},
-    defaults::{HOOK_QUEUE, STOP_WITHIN, WORKERS},
+    defaults::{HOOK_QUEUE, NEW_LINE, STOP_WITHIN, WORKERS},
     home::{self, HomeError},
     hook::{self, Hook},
     install,
@@ -38,7 +38,7 @@ use crate::{
         channel::End,
         clock::{Clock, wall},
         news::News,
-        view::View,
+        view::{Draft, View},
     },
     store::{self, Closed, OpenError, SledStore, Store},
     throttle::Throttle,
@@ -208,7 +208,7 @@ impl Node {
             durable: service.durable(),
             installs: installs_to,
             stop: CancellationToken::new(),
-            now: RwLock::new(Arc::new(Standing::default())),
+            now: watch::Sender::new(Arc::new(Standing::default())),
         });
         let urgent = urgent(&config, &api);
         let shared = Arc::new(Shared {
@@ -258,7 +258,7 @@ impl Node {
     }
 
     fn say_ready(&self) {
-        let standing = self.api.now.read().map(|now| now.channels.len()).unwrap_or_default();
+        let standing = self.api.standing().channels.len();
         let plural = if standing == 1 { "" } else { "s" };
         // Scripts wait for this very line. A stderr that is gone is no reason to end.
         let _ = writeln!(std::io::stderr(), "ready: {}, {standing} channel{plural}", self.shared.identity.me);
@@ -295,20 +295,14 @@ impl Node {
     }
 
     fn standing_channels(&self) -> Vec<ChannelId> {
-        self.api
-            .now
-            .read()
-            .map(|now| now.channels.iter().map(home::Channel::id).collect())
-            .unwrap_or_default()
+        self.api.standing().channels.iter().map(home::Channel::id).collect()
     }
 
     async fn take_in(&self) -> Vec<Installed> {
         let Some((line, _)) = &self.line else { return Vec::new() };
-        let channels = match self.api.now.read() {
-            Ok(now) => now.channels.clone(),
-            Err(_) => return Vec::new(),
-        };
-        match install::take_in(&self.shared.data, &self.shared.identity, &channels, line).await {
+        let standing = self.api.standing();
+        let Shared { data, identity, service, .. } = self.shared.as_ref();
+        match install::take_in(data, identity, &standing.channels, line, &service.durable()).await {
             Ok(installed) => installed,
             Err(error) => {
                 tracing::error!(%error, "what was installed could not be read");
@@ -385,8 +379,8 @@ fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
     tokio::spawn(async move {
         while let Some((channel, entry)) = arrivals.recv().await {
             let Some(api) = api.upgrade() else { return };
-            if let Some(event) = arrival(&api, channel, &entry).await
-                && !hook.ring(event)
+            let told = arrival(&api, channel, &entry).await;
+            if !told.is_ok_and(|event| event.is_none_or(|event| hook.ring(event))) && !api.stop.is_cancelled()
             {
                 behind(&entry);
             }
@@ -399,15 +393,13 @@ fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
     })
 }
 
-async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Option<String> {
-    let standing = api.now.read().ok()?.line.clone()?;
-    let handle = standing.channel(channel)?;
-    let (name, hash) = (handle.name().to_owned(), entry.hash);
-    let draft = handle.query(move |look| {
-        let view = View::new(look, &name);
-        view.draft(look.machine.transcript().get(&hash)?)
-    });
-    let header = draft.await.ok()??.finish(api.store.as_ref()).ok()?;
+/// Nobody could say what arrived: no line stood for too long.
+struct Unasked;
+
+/// What the hook is told of an arrival: nothing, when it was told before.
+async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<String>, Unasked> {
+    let Some(draft) = draft(api, channel, entry).await? else { return Ok(None) };
+    let header = draft.finish(api.store.as_ref()).map_err(|_| Unasked)?;
     let event = Event {
         id: None,
         channel,
@@ -418,5 +410,31 @@ async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Option<String> 
         evidence: None,
         detail: None,
     };
-    serde_json::to_string(&event).ok()
+    Ok(serde_json::to_string(&event).ok())
+}
+
+/// Asks the channel, or the one that takes its place while the line is set up anew.
+async fn draft(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<Draft>, Unasked> {
+    let until = Instant::now() + NEW_LINE;
+    let mut now = api.now.subscribe();
+    loop {
+        now.mark_unchanged();
+        let handle = api.standing().line.as_ref().and_then(|line| line.channel(channel).cloned());
+        if let Some(handle) = handle {
+            let (name, hash) = (handle.name().to_owned(), entry.hash);
+            let found = handle.query(move |look| {
+                let view = View::new(look, &name);
+                view.draft(look.machine.transcript().get(&hash)?)
+            });
+            if let Ok(found) = found.await {
+                return Ok(found);
+            }
+        }
+        tokio::select! {
+            () = api.stop.cancelled() => return Err(Unasked),
+            stands = timeout_at(until, now.changed()) => if !matches!(stands, Ok(Ok(()))) {
+                return Err(Unasked);
+            },
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Sending, showing and opening dispatches.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -15,20 +15,19 @@ use demarche_protocol::{
     identity::{Verified, keys::PublicKey},
     limits,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     problems::{Answer, Refused},
     server::Api,
 };
-use crate::runtime::{
-    channel::{Handle, Recorded},
-    view::{Draft, View, Wanted},
+use crate::{
+    defaults::NEW_LINE,
+    runtime::{
+        channel::{Handle, Recorded},
+        view::{Draft, View, Wanted},
+    },
 };
-
-/// How long a request waits for the line to stand again while the node takes a new card.
-const NEW_LINE_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The body of a request, or why it is none.
 pub(super) fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, Refused> {
@@ -63,18 +62,20 @@ pub(super) async fn post(
             .with_help("install it instead: demarche install FILE")
             .into());
     }
-    let begun = Instant::now();
+    let until = Instant::now() + NEW_LINE;
+    let mut now = api.now.subscribe();
     loop {
-        match send(&api, &name, document.clone()).await {
-            // The line is being set up anew, for a new card say. Entering a document twice is harmless.
-            Err(refused)
-                if refused.0.code == Code::Stopping
-                    && !api.stop.is_cancelled()
-                    && begun.elapsed() < NEW_LINE_WITHIN =>
-            {
-                sleep(LOOK_AGAIN).await;
-            }
+        now.mark_unchanged();
+        let refused = match send(&api, &name, document.clone()).await {
+            Err(refused) if refused.0.code == Code::Stopping => refused,
             answer => return answer,
+        };
+        // The line is being set up anew, for a new card say. Entering a document twice is harmless.
+        tokio::select! {
+            () = api.stop.cancelled() => return Err(refused),
+            stands = timeout_at(until, now.changed()) => if !matches!(stands, Ok(Ok(()))) {
+                return Err(refused);
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A reader takes at its own pace: the journal waits for it, and of the transient events it then misses some.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{Query, State},
@@ -20,12 +20,12 @@ use demarche_protocol::{
 };
 use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
-use tokio::{
-    sync::{broadcast, watch},
-    time::sleep,
-};
+use tokio::sync::{broadcast, watch};
 
-use super::{reads::header, server::Api};
+use super::{
+    reads::header,
+    server::{Api, Standing},
+};
 use crate::{
     defaults::JOURNAL_PAGE,
     runtime::{
@@ -37,9 +37,6 @@ use crate::{
     store::{JournalIndex, Journaled},
 };
 
-/// How long until a line that is being set up anew is asked again.
-const LINE_AGAIN: Duration = Duration::from_millis(50);
-
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct From {
     after: Option<u64>,
@@ -50,6 +47,7 @@ struct Reader {
     api: Arc<Api>,
     after: JournalIndex,
     durable: watch::Receiver<JournalIndex>,
+    now: watch::Receiver<Arc<Standing>>,
     news: broadcast::Receiver<Event>,
     ready: VecDeque<Ready>,
 }
@@ -57,6 +55,17 @@ struct Reader {
 /// An event to hand out, and where a reader who has it may resume: nowhere new in the middle of what one record tells, so
 /// that one who is cut off there hears some of it twice rather than some of it never.
 struct Ready(Event, Option<u64>);
+
+/// What came of looking into the journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// A page; there may be more.
+    Page,
+    /// Nothing new.
+    Nothing,
+    /// Something that no channel can explain now: the line is being set up anew, or there is none.
+    NoLine,
+}
 
 /// What a record tells: an event, and the dispatch it is about.
 type Told = (Event, Option<Draft>);
@@ -69,9 +78,7 @@ pub(super) async fn feed(
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     // Without a place: from now on.
     let after = resumed.or(from.after).map_or_else(|| api.store.durable(), JournalIndex);
-    let durable = api.durable.clone();
-    let news = api.news.listen();
-    let reader = Reader { api, after, durable, news, ready: VecDeque::new() };
+    let reader = Reader::new(api, after);
     let events = stream::unfold(reader, |mut reader| async move {
         let ready = reader.next().await?;
         Some((Ok(sse(&ready)), reader))
@@ -92,6 +99,11 @@ fn sse(Ready(event, place): &Ready) -> Sse {
 }
 
 impl Reader {
+    fn new(api: Arc<Api>, after: JournalIndex) -> Self {
+        let (durable, now, news) = (api.durable.clone(), api.now.subscribe(), api.news.listen());
+        Self { api, after, durable, now, news, ready: VecDeque::new() }
+    }
+
     /// The next event; the end when the node stops.
     async fn next(&mut self) -> Option<Ready> {
         loop {
@@ -101,12 +113,14 @@ impl Reader {
             if self.api.stop.is_cancelled() {
                 return None;
             }
-            if self.read_journal().await {
+            let read = self.read_journal().await;
+            if read == Read::Page {
                 continue;
             }
             tokio::select! {
                 () = self.api.stop.cancelled() => return None,
-                changed = self.durable.changed() => if changed.is_err() { return None },
+                changed = self.durable.changed(), if read == Read::Nothing => if changed.is_err() { return None },
+                changed = self.now.changed(), if read == Read::NoLine => if changed.is_err() { return None },
                 news = self.news.recv() => match news {
                     Ok(event) => self.ready.push_back(Ready(event, None)),
                     Err(broadcast::error::RecvError::Lagged(missed)) => tracing::debug!(missed, "a listener is slow"),
@@ -116,18 +130,19 @@ impl Reader {
         }
     }
 
-    /// Reads a page of the journal. False when there is nothing new.
-    async fn read_journal(&mut self) -> bool {
-        self.durable.borrow_and_update();
+    /// Reads a page of the journal.
+    async fn read_journal(&mut self) -> Read {
+        self.durable.mark_unchanged();
+        self.now.mark_unchanged();
         let page = match self.api.store.journal(self.after, JOURNAL_PAGE) {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(%error, "the journal could not be read");
-                return false;
+                return Read::Nothing;
             }
         };
         if page.is_empty() {
-            return false;
+            return Read::Nothing;
         }
         let mut page = page.into_iter().peekable();
         while let Some(first) = page.next() {
@@ -138,12 +153,11 @@ impl Reader {
                 run.push(next);
             }
             if !self.tell(channel, run).await {
-                sleep(LINE_AGAIN).await;
-                return true;
+                return Read::NoLine;
             }
             self.after = last;
         }
-        true
+        Read::Page
     }
 
     /// Tells what some records of one channel say; the channel is asked once for all of them. False when it is being set
@@ -310,4 +324,91 @@ fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<Abo
     let evidence = Some(view.of_receipt(&receipt.by, receipt.kind, receipt.at));
     let peer = (!own).then(|| receipt.by.clone());
     Some(About { kind, draft: Some(draft), evidence, peer, detail: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use tokio::{sync::mpsc, time::timeout};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        home::Identity,
+        runtime::news::News,
+        store::{Commit, CommitError, Records, SledStore, Store, StoreError, conformance},
+    };
+
+    /// A store that counts how often its journal is read.
+    struct Counted(SledStore, Arc<AtomicUsize>);
+
+    impl Store for Counted {
+        fn commit(&self, group: &[Commit]) -> Result<Vec<JournalIndex>, CommitError> {
+            self.0.commit(group)
+        }
+
+        fn load(&self, channel: ChannelId) -> Records<'_> {
+            self.0.load(channel)
+        }
+
+        fn item(
+            &self,
+            channel: ChannelId,
+            entry: EntryHash,
+        ) -> Result<Option<demarche_protocol::transcript::Item>, StoreError> {
+            self.0.item(channel, entry)
+        }
+
+        fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.journal(after, limit)
+        }
+
+        fn durable(&self) -> JournalIndex {
+            self.0.durable()
+        }
+    }
+
+    /// A node without a card, say: nobody can tell what its records mean, and asking again and again would keep the disk
+    /// busy for every listener. Alarms are told meanwhile.
+    #[tokio::test]
+    async fn without_a_line_a_listener_waits_for_one_and_still_hears_alarms() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::open(directory.path()).unwrap();
+        let channel = conformance::channel(1);
+        store.commit(&[conformance::commit(channel, &[conformance::entry(channel, 1)])]).unwrap();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let store: Arc<dyn Store> = Arc::new(Counted(store, Arc::clone(&reads)));
+        let (_told, durable) = watch::channel(store.durable());
+        let api = Arc::new(Api {
+            identity: Identity { me: "washington".parse().unwrap(), mediates: false },
+            store,
+            news: Arc::new(News::new()),
+            durable,
+            installs: mpsc::channel(1).0,
+            stop: CancellationToken::new(),
+            now: watch::Sender::new(Arc::new(Standing::default())),
+        });
+        let mut reader = Reader::new(Arc::clone(&api), JournalIndex::START);
+        let waiting = timeout(Duration::from_millis(200), reader.next()).await;
+        assert!(waiting.is_err(), "there is nothing to tell");
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
+        api.news.alarm(channel, None, "look after the disk".to_owned());
+        let told = timeout(Duration::from_secs(20), reader.next()).await.expect("it is told");
+        let Ready(alarm, place) = told.unwrap();
+        assert_eq!((alarm.kind, place), (EventKind::Alarm, None), "heard, and nothing is skipped by it");
+        // A new line is asked at once, and once.
+        let mut next = std::pin::pin!(reader.next());
+        assert!(futures::poll!(&mut next).is_pending());
+        let before = reads.load(Ordering::Relaxed);
+        api.stand(Standing::default());
+        assert!(futures::poll!(&mut next).is_pending());
+        assert_eq!(reads.load(Ordering::Relaxed), before + 1);
+        api.stop.cancel();
+        assert!(next.await.is_none());
+    }
 }

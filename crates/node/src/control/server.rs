@@ -4,7 +4,7 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use axum::{
@@ -55,8 +55,8 @@ pub(crate) struct Api {
     pub(crate) installs: mpsc::Sender<InstallRequest>,
     /// Cancelled when the node stops.
     pub(crate) stop: CancellationToken,
-    /// What stands now; replaced with every new line.
-    pub(crate) now: RwLock<Arc<Standing>>,
+    /// What stands now; replaced with every new line, and whoever finds the old one ended waits here for the next.
+    pub(crate) now: watch::Sender<Arc<Standing>>,
 }
 
 /// The channels and the line that stand now.
@@ -70,13 +70,13 @@ pub(crate) struct Standing {
 
 impl Api {
     /// What stands now.
-    pub(super) fn standing(&self) -> Arc<Standing> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.now.borrow())
     }
 
     /// Replaces what stands.
     pub(crate) fn stand(&self, standing: Standing) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+        self.now.send_replace(Arc::new(standing));
     }
 
     /// The channel of a local name or hash.
