@@ -42,6 +42,8 @@ pub const ENTRY_SIGNATURES: usize = ROOTS + 1;
 pub const ENTRY: usize = 4 * 1024;
 /// Longest encoded receipt, in bytes.
 pub const RECEIPT: usize = 1024;
+/// Most receipts kept of one entry by one node under one card: that it is held, and was displayed to each officer of a large desk.
+pub const RECEIPTS_OF_ENTRY: usize = 128;
 /// Longest Noise message, in bytes (Noise specification, section 3).
 pub const NOISE_MESSAGE: usize = 65_535;
 /// Longest frame, in bytes: a Noise message less its 16-byte tag.

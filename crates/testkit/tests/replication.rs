@@ -6,7 +6,7 @@ use demarche_protocol::{
     channel::{CloseReason, Event, Frame, Hello, Input, Outgoing, Output, Refusal, Want},
     dispatch::Precedence,
     document::SignedDocument,
-    hash::EntryHash,
+    hash::{DocumentId, EntryHash},
     identity::{card::CardSerial, member::MemberId, officer::Duty},
     limits,
     transcript::{Effect, Head, ReceiptKind, Seq},
@@ -259,6 +259,43 @@ fn opened_is_stated_until_it_is_confirmed() {
     table.pass(limits::OFFER_AGAIN * 5);
     table.join(one, other);
     assert_eq!(count(&table), said, "confirmed, hence never said again");
+}
+
+/// E8: one entry cannot be receipted in ever other words until the author's disk is full.
+#[test]
+fn e8_what_a_peer_states_of_one_entry_is_bounded() {
+    let (mut table, all) = line(2);
+    let (one, other) = (&all[0], &all[1]);
+    table.part(one);
+    let entry = table.append(one, &statement(&table.scene, one, "stated without end"));
+    table.join_by_hand(one, other);
+    let mut pen = Forger::new(&table.scene, other, 1);
+    for number in 0..3 {
+        table.read(one, other, Frame::Receipt(pen.receipt(ReceiptKind::Held, &entry)));
+        // Half of them while the first is not durable yet.
+        if number == 1 {
+            table.settle();
+        }
+        pen.write(&fixtures::officer(other, 50 + number, &[Duty::Draft]));
+    }
+    for number in 0..2 * limits::RECEIPTS_OF_ENTRY {
+        let nobody = DocumentId::of(&number.to_be_bytes());
+        table.read(one, other, Frame::Receipt(pen.opened(nobody, &entry)));
+        if number % 50 == 0 {
+            table.settle();
+        }
+    }
+    table.settle();
+    let kept = table.at(one).channel.evidence().of(&entry.hash);
+    let kinds: Vec<ReceiptKind> = kept.map(|(receipt, _)| receipt.kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == ReceiptKind::Held).count(), 1);
+    assert_eq!(kinds.len(), limits::RECEIPTS_OF_ENTRY);
+    let named = |event: &&Event| matches!(event, Event::PeerRefused { why, .. } if why.contains("stated"));
+    assert_eq!(
+        table.at(one).events.iter().filter(named).count(),
+        2 + limits::RECEIPTS_OF_ENTRY + 1,
+        "what is too much is refused by name"
+    );
 }
 
 #[test]

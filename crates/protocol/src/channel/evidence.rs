@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     hash::EntryHash,
     identity::member::MemberId,
+    limits,
     transcript::{Receipt, ReceiptId, ReceiptKind, SignedReceipt},
 };
 
@@ -29,6 +30,28 @@ impl Evidence {
 
     pub(super) fn holds(&self, entry: &EntryHash, id: ReceiptId) -> bool {
         self.of(entry).any(|(_, signed)| signed.id() == id)
+    }
+
+    /// Why a statement by another party is one too many: each stands once under one card, and an entry is not displayed to
+    /// officers without end. Else a node could fill our disk by stating one thing in many ways. `under_way` are those whose
+    /// commit is.
+    pub(super) fn refuses<'a>(
+        &'a self,
+        receipt: &Receipt,
+        under_way: impl Iterator<Item = &'a Receipt>,
+    ) -> Option<&'static str> {
+        let known = self.of(&receipt.of.hash).map(|(known, _)| known).chain(under_way);
+        let by_it = known.filter(|known| {
+            known.of.hash == receipt.of.hash && known.by == receipt.by && known.by_card == receipt.by_card
+        });
+        let mut count = 0;
+        for known in by_it {
+            count += 1;
+            if known.kind == receipt.kind {
+                return Some("it has stated that already in other words");
+            }
+        }
+        (count >= limits::RECEIPTS_OF_ENTRY).then_some("it has stated more of that entry than is kept")
     }
 
     /// The newest statement of this kind that `by` made about an entry.

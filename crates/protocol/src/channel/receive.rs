@@ -192,7 +192,11 @@ impl Channel {
             if matches!(receipt.kind, ReceiptKind::Opened(_)) {
                 self.answer(peer, Frame::Confirm(super::Confirm { receipt: id }));
             }
-        } else if !self.commits.has_receipt(&id) && !self.commits.is_full() {
+        } else if self.commits.has_receipt(&id) {
+            // Told when it is durable.
+        } else if let Some(why) = self.evidence.refuses(&receipt, self.commits.statements()) {
+            self.peer_refused(peer, format!("a receipt for {}: {why}", receipt.of));
+        } else if !self.commits.is_full() {
             let then = vec![Then::Receipted { receipt: receipt.clone(), id }];
             self.commit(vec![Prepared::Receipt(receipt, signed.clone())], then);
         }
