@@ -424,7 +424,8 @@ async fn draft(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<Dra
             let (name, hash) = (handle.name().to_owned(), entry.hash);
             let found = handle.query(move |look| {
                 let view = View::new(look, &name);
-                view.draft(look.machine.transcript().get(&hash)?)
+                let node = look.machine.transcript().get(&hash)?;
+                if view.was_here_before(node) { None } else { view.draft(node) }
             });
             if let Ok(found) = found.await {
                 return Ok(found);

@@ -173,6 +173,17 @@ impl<'a> View<'a> {
         Some(Draft { header, channel: self.machine.transcript().channel() })
     }
 
+    /// Whether our own log under an earlier card knows another's entry: then it was here and told before the disk was lost
+    /// that held it. Entries under the present card say nothing, since they may have been written after it has come. What
+    /// comes back before our own log does looks new: better told twice than never.
+    pub(crate) fn was_here_before(&self, node: &Node) -> bool {
+        let (me, card) = (self.machine.me(), self.machine.card().serial);
+        let own = self.machine.transcript().log(me).into_iter().flat_map(|log| log.in_order());
+        own.filter(|one| one.head.card < card).flat_map(|one| &one.seen).any(|seen| {
+            seen.party == node.head.party && (seen.card, seen.seq) >= (node.head.card, node.head.seq)
+        })
+    }
+
     fn received_at(&self, node: &Node) -> Option<Timestamp> {
         let me = self.machine.me();
         if node.head.party == *me {

@@ -13,12 +13,12 @@ use super::*;
 use crate::store::{Commit, SledStore};
 
 /// Opens the store of a stopped node.
-fn store_of(stage: &Stage, member: &MemberId) -> SledStore {
+pub(super) fn store_of(stage: &Stage, member: &MemberId) -> SledStore {
     SledStore::open(&stage.data(member).store()).unwrap()
 }
 
 /// The node's pen, where its own log ends in its store.
-fn pen(stage: &Stage, party: &MemberId, store: &SledStore) -> Forger {
+pub(super) fn pen(stage: &Stage, party: &MemberId, store: &SledStore) -> Forger {
     let mut pen = Forger::new(&stage.scene, party, 1);
     for record in store.load(stage.scene.channel()) {
         if let Record::Entry(item) = record.unwrap().1
@@ -30,7 +30,7 @@ fn pen(stage: &Stage, party: &MemberId, store: &SledStore) -> Forger {
     pen
 }
 
-fn lay(stage: &Stage, store: &SledStore, items: &[&Item]) {
+pub(super) fn lay(stage: &Stage, store: &SledStore, items: &[&Item]) {
     let records = items.iter().map(|item| Record::Entry((*item).clone())).collect();
     store.commit(&[Commit { channel: stage.scene.channel(), batch: Batch { records } }]).unwrap();
 }

@@ -1,5 +1,6 @@
 //! Whole nodes within one process: real store, real officers' sockets, and the network in memory.
 
+mod bell;
 mod control;
 mod endings;
 mod home;

@@ -61,11 +61,11 @@ pub(crate) struct Parts {
     pub(crate) news: Arc<News>,
     /// Told when the roster has changed.
     pub(crate) roster_changed: Arc<Notify>,
-    /// Told of urgent arrivals.
+    /// Told of others' urgent dispatches that count, once each.
     pub(crate) urgent: Urgent,
 }
 
-/// What is done about the arrival of an urgent dispatch.
+/// What is done about another's urgent dispatch.
 pub(crate) type Urgent = Arc<dyn Fn(ChannelId, Head) + Send + Sync>;
 
 /// How a channel's task ended.
@@ -516,10 +516,11 @@ impl Task {
                 }
             }
             Event::Refused { request, why } => self.refuse(request, &why),
-            Event::Arrived { entry } => self.arrived(entry),
+            Event::Arrived { entry } => self.entered(&entry),
             Event::Judged { entry, effect: Effect::Void(why) } => {
                 tracing::warn!(channel = channel.short(), %entry, %why, "an entry is void");
             }
+            Event::Judged { entry, effect: Effect::Accepted } => self.accepted(entry),
             Event::Judged { .. } | Event::Receipted { .. } | Event::Closed { .. } => {}
             Event::RosterChanged => {
                 self.roster.send_replace(self.machine.roster().clone());
@@ -557,11 +558,12 @@ impl Task {
         }
     }
 
-    fn arrived(&mut self, entry: Head) {
-        self.entered(&entry);
+    /// An entry counts: at once when it came in, or when what it rests on did.
+    fn accepted(&mut self, entry: Head) {
         let node = self.machine.transcript().get(&entry.hash);
         if let Some(Facts::Dispatch(dispatch)) = node.map(|node| &node.facts)
             && dispatch.precedence <= Precedence::Immediate
+            && entry.party != *self.machine.me()
         {
             (self.urgent)(self.id(), entry);
         }
