@@ -12,7 +12,7 @@ use demarche_protocol::{
     identity::roster::Roster,
 };
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use super::{
     channel::{AskError, Handle},
@@ -94,9 +94,11 @@ struct Inner {
     /// As far as they are durable.
     rosters: Mutex<BTreeMap<ChannelId, Roster>>,
     /// Held while a change is made, so that changes follow one another.
-    doors: AsyncMutex<BTreeMap<ChannelId, Door>>,
+    doors: Arc<AsyncMutex<Doors>>,
     changed: Arc<Notify>,
 }
+
+type Doors = BTreeMap<ChannelId, Door>;
 
 struct Door {
     commits: Commits,
@@ -126,7 +128,7 @@ impl MediatorRosters {
         changed: Arc<Notify>,
     ) -> Self {
         let door = |(channel, (commits, answers))| (channel, Door { commits, answers, next: 0 });
-        let doors = AsyncMutex::new(doors.into_iter().map(door).collect());
+        let doors = Arc::new(AsyncMutex::new(doors.into_iter().map(door).collect()));
         Self(Arc::new(Inner { own, rosters: Mutex::new(rosters), doors, changed }))
     }
 
@@ -137,15 +139,21 @@ impl MediatorRosters {
     }
 
     /// Offers a document to one channel's roster. Goes on to its end even if whoever asks gives up: an exchange of rosters
-    /// has its time, and a commit that is under way then must not be durable and unknown here, nor be taken for the next.
+    /// has its time, and a commit that is under way then must not be durable and unknown here, nor be taken for the next. What
+    /// only waits for its turn is given up with whoever asks: while the disk hangs, one task hangs with it and no more.
     pub(crate) async fn offer(&self, channel: ChannelId, document: &SignedDocument) -> Offered {
+        let doors = Arc::clone(&self.0.doors).lock_owned().await;
         let (rosters, document) = (self.clone(), document.clone());
-        let work = tokio::spawn(async move { rosters.offer_to_the_end(channel, &document).await });
+        let work = tokio::spawn(async move { rosters.offer_to_the_end(doors, channel, &document).await });
         work.await.unwrap_or_else(|_| Offered::Later("the node is stopping".to_owned()))
     }
 
-    async fn offer_to_the_end(&self, channel: ChannelId, document: &SignedDocument) -> Offered {
-        let mut doors = self.0.doors.lock().await;
+    async fn offer_to_the_end(
+        &self,
+        mut doors: OwnedMutexGuard<Doors>,
+        channel: ChannelId,
+        document: &SignedDocument,
+    ) -> Offered {
         let current = self.current().into_iter().find(|(id, _)| *id == channel);
         let (Some(door), Some((_, mut roster))) = (doors.get_mut(&channel), current) else {
             return Offered::Refused("no such channel".to_owned());
@@ -270,7 +278,16 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         }
+        {
+            let mut waits = Box::pin(rosters.offer(channel, &cards[1]));
+            assert!(futures::poll!(&mut waits).is_pending());
+        }
         let_go.send(()).unwrap();
+        while rosters.current()[0].1.cards().count() < 1 {
+            tokio::task::yield_now().await;
+        }
+        let free = timeout(std::time::Duration::from_secs(20), rosters.0.doors.lock()).await;
+        drop(free.expect("whoever waited for a turn and gave up has left no task that takes it"));
         let second = rosters.offer(channel, &cards[1]);
         let waiting = timeout(std::time::Duration::from_millis(200), second).await;
         assert!(waiting.is_err(), "the second is not durable yet, whatever was said of the first");
