@@ -58,16 +58,15 @@ pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) ->
     loop {
         tokio::select! {
             biased;
-            next = events.next() => match next {
-                Ok(Some(event)) => {
-                    if watch.tell(&event, world) {
-                        return Ok(Exit::Done);
-                    }
+            next = events.next() => if let Ok(Some(event)) = next {
+                if watch.tell(&event, world) {
+                    return Ok(Exit::Done);
                 }
-                Ok(None) | Err(_) => tokio::select! {
+            } else {
+                tokio::select! {
                     regained = watch.regain(events.last(), world) => events = regained,
                     _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
-                },
+                }
             },
             () = sleep_until(watch.bell.unwrap_or_else(Instant::now)), if watch.bell.is_some() => {
                 watch.ring_if_needed(world).await;
