@@ -112,6 +112,11 @@ impl DataDir {
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
     }
+
+    /// `last-card`: the highest serial of a card under which this node has written.
+    pub fn last_card(&self) -> PathBuf {
+        self.0.join("last-card")
+    }
 }
 
 /// The directory of one channel.

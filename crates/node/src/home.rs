@@ -13,7 +13,7 @@ use demarche_protocol::{
     hash::ChannelId,
     identity::{
         Verified,
-        card::{Card, Role},
+        card::{Card, CardSerial, Role},
         member::MemberId,
         roster::Roster,
     },
@@ -21,7 +21,7 @@ use demarche_protocol::{
 
 use crate::{
     keystore::{self, KeystoreError, NodeKeys},
-    store::{Store, StoreError},
+    store::{Lost, Store, StoreError},
 };
 
 /// Whose node it is.
@@ -71,6 +71,19 @@ pub enum HomeError {
     Several {
         /// The directory.
         path: PathBuf,
+    },
+    /// Something was lost that this node has written under the card that it would go on with.
+    #[error(
+        "{lost}: it may have been written under card {card}, and peers may hold it, so nothing more may be written under that card\nhelp: have the disk looked at, then give the node a new card: demarche card renew --data {}, sign it with the roots, install it, and start again; what was lost comes back from the peers",
+        data.display()
+    )]
+    Lost {
+        /// What.
+        lost: Lost,
+        /// The card.
+        card: CardSerial,
+        /// The directory.
+        data: PathBuf,
     },
     /// The card is not one.
     #[error("{} is not a card: {why}", path.display())]
@@ -205,6 +218,25 @@ pub(crate) fn roster(charter: &Verified<Charter>, documents: &[SignedDocument]) 
         }
     }
     roster
+}
+
+/// Notes that this node writes under a card from now on. After a loss it must be one under which it has not written yet: else it
+/// might sign two entries with one number (docs/protocol.md §6.2).
+pub(crate) fn write_under(data: &DataDir, card: CardSerial, lost: Option<Lost>) -> Result<(), HomeError> {
+    let path = data.last_card();
+    let io = |source| HomeError::Io { path: path.clone(), source };
+    let noted = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // What is no number was not written here; a loss is then taken to concern this card.
+        noted => Some(noted.map_err(io)?.trim().parse().map_or(card, CardSerial)),
+    };
+    if let Some(lost) = lost.filter(|_| noted.is_none_or(|noted| noted >= card)) {
+        return Err(HomeError::Lost { lost, card, data: data.path().to_owned() });
+    }
+    if noted.is_none_or(|noted| noted < card) {
+        layout::write(&path, format!("{card}\n").as_bytes(), layout::PUBLIC).map_err(io)?;
+    }
+    Ok(())
 }
 
 /// The own card to use: the highest that is installed in some channel and whose keys are here, with its keys.

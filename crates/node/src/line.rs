@@ -1,13 +1,19 @@
 //! The line under one own card: transport, channels and switchboard, set up together and ended together. A new card or a
 //! new channel is a new line; the store, the officers' socket and whoever listens there stay.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use demarche_control::layout::DataDir;
 use demarche_protocol::{
     channel::{Channel as Machine, Config as MachineConfig, RestoreError},
     hash::ChannelId,
-    identity::{Verified, card::Card},
+    identity::{
+        Verified,
+        card::{Card, CardSerial},
+    },
 };
 use futures::future::BoxFuture;
 use tokio::{
@@ -30,7 +36,7 @@ use crate::{
         rosters::{CapitalRosters, MediatorRosters},
         switchboard::{Current, Switchboard},
     },
-    store::{self, Store, StoreError},
+    store::{self, Lost, Store, StoreError},
     transport::{Address, Events, Transport},
 };
 
@@ -45,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) news: Arc<News>,
     pub(crate) wires: Arc<dyn Wires>,
     pub(crate) urgent: Urgent,
+    /// What was missing in the store, until a line has heeded it.
+    pub(crate) lost: Mutex<Option<Lost>>,
     /// Told when a roster has changed.
     pub(crate) rosters_changed: Arc<Notify>,
 }
@@ -137,6 +145,7 @@ impl Line {
         let Some((card, keys)) = home::own_card(data, identity, channels, store.as_ref())? else {
             return Ok(None);
         };
+        heed_loss(shared, card.serial)?;
         let place = place(&shared.config, identity, &card);
         let started = shared.wires.start(keys.node.seed(), place).await;
         let (transport, events) = started.map_err(LineError::Transport)?;
@@ -212,6 +221,17 @@ impl Line {
         let _ = tasks.switchboard.join_next().await;
         self.transport.shutdown().await;
     }
+}
+
+/// What the store has lost comes back from others, if nothing else is written in its place.
+fn heed_loss(shared: &Shared, card: CardSerial) -> Result<(), LineError> {
+    let mut lost = shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
+    // A mediator keeps rosters alone, and signs nothing in anybody's log.
+    home::write_under(&shared.data, card, lost.filter(|_| !shared.identity.mediates))?;
+    if let Some(lost) = lost.take() {
+        tracing::warn!(%lost, "something was lost: it comes back from the peers");
+    }
+    Ok(())
 }
 
 fn place(config: &Config, identity: &Identity, card: &Card) -> Place {

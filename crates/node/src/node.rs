@@ -3,7 +3,7 @@
 use std::{
     io::Write as _,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -197,6 +197,7 @@ impl Node {
         keystore::check(&data)?;
         let mut store = SledStore::open(&data.store())?;
         let closed = store.closed();
+        let lost = store.lost();
         let store = layer(store);
         let service = store::start(Arc::clone(&store))?;
         let news = Arc::new(News::new());
@@ -221,6 +222,7 @@ impl Node {
             news,
             wires,
             urgent,
+            lost: Mutex::new(lost),
             rosters_changed: Arc::new(Notify::new()),
         });
         let channels = home::channels(&shared.data, &shared.identity)?;

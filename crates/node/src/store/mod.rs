@@ -11,6 +11,7 @@ mod ballast;
 pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod fault;
+mod mark;
 mod service;
 mod sled;
 
@@ -66,6 +67,24 @@ pub struct Journaled {
     pub channel: ChannelId,
     /// The record.
     pub record: Record,
+}
+
+/// The journal ends before records that were durable: the disk has lost or changed something (threat S6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The last record found.
+    pub found: JournalIndex,
+    /// The last record that was written at least; `None` when that is lost as well.
+    pub marked: Option<JournalIndex>,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.marked {
+            Some(marked) => write!(f, "the store ends with record {}, and record {marked} was written", self.found),
+            None => write!(f, "the store ends with record {}, and its mark of how far it reached is damaged", self.found),
+        }
+    }
 }
 
 /// Why a group is not durable.

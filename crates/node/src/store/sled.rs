@@ -28,8 +28,9 @@ use sled::{Batch as Writes, IVec};
 use tokio::sync::oneshot;
 
 use super::{
-    Commit, CommitError, JournalIndex, Journaled, Records, Store, StoreError,
+    Commit, CommitError, JournalIndex, Journaled, Lost, Records, Store, StoreError,
     ballast::{AMPLIFICATION, Ballast, MARGIN, free_bytes},
+    mark::Mark,
 };
 
 /// Bytes of a value at most. A leaf of sled holds 16 values and is rewritten whole; beyond half a megabyte it would
@@ -55,7 +56,7 @@ pub enum OpenError {
     },
     /// sled refuses, or panicked over what it found.
     #[error(
-        "the store in {} cannot be read: {why}\nhelp: keep a copy of that directory, then restore the last backup of it; what peers hold comes back from them",
+        "the store in {} cannot be read: {why}\nhelp: keep a copy of that directory, and put the last backup of it in its place; before the first start, a new card: demarche card renew --data DIR, sign it, install it. What peers hold comes back from them",
         .path.display()
     )]
     Backend {
@@ -84,6 +85,7 @@ struct Writer {
     file: File,
     sync: Sync,
     ballast: Ballast,
+    mark: Mark,
 }
 
 /// A store on disk.
@@ -93,6 +95,7 @@ pub struct SledStore {
     writer: Mutex<Writer>,
     durable: AtomicU64,
     margin: u64,
+    lost: Option<Lost>,
     /// Last, so that it goes when the directory can be opened again.
     closed: Closing,
 }
@@ -152,13 +155,15 @@ impl SledStore {
         }
         ballast.restore(free_bytes(directory).map_err(io)?);
         let last = last_index(&db).map_err(read)?;
-        let writer = Writer { next: last.next(), stopped: None, file, sync, ballast };
+        let (mark, lost) = Mark::open(directory, last).map_err(io)?;
+        let writer = Writer { next: last.next(), stopped: None, file, sync, ballast, mark };
         Ok(Self {
             directory: directory.to_owned(),
             db,
             writer: Mutex::new(writer),
             durable: AtomicU64::new(last.0),
             margin,
+            lost,
             closed: Closing::default(),
         })
     }
@@ -168,6 +173,11 @@ impl SledStore {
         let (closing, closed) = oneshot::channel();
         self.closed.0.push(closing);
         Closed(closed)
+    }
+
+    /// What was found missing when the store was opened.
+    pub const fn lost(&self) -> Option<Lost> {
+        self.lost
     }
 
     fn apply(&self, writer: &mut Writer, batch: Writes) -> Result<(), String> {
@@ -222,6 +232,10 @@ impl Store for SledStore {
             return Err(stop(&mut writer, why));
         }
         writer.next = next;
+        // The group is durable; a mark that stays behind would only miss a later loss.
+        if let Err(error) = writer.mark.set(JournalIndex(next.0 - 1)) {
+            tracing::error!(%error, "how far the store reaches could not be marked");
+        }
         self.durable.store(next.0 - 1, Ordering::Release);
         Ok(places)
     }
@@ -484,6 +498,55 @@ mod tests {
             store.load(channel).nth(1),
             Some(Err(StoreError::Damaged { index: JournalIndex(2), .. }))
         ));
+    }
+
+    /// S6: sled takes the first bytes that do not hold for the end of its log. Whatever byte has changed on the disk, the store then
+    /// holds all that was recorded, or says that it does not.
+    #[test]
+    fn s6_a_changed_byte_of_the_file_is_never_taken_for_its_end() {
+        let directory = tempdir().unwrap();
+        let channel = conformance::channel(1);
+        drop(small_margin(&directory.path().join("store")));
+        {
+            let store = small_margin(&directory.path().join("store"));
+            for n in 1..=20 {
+                store.commit(&[conformance::commit(channel, &[conformance::entry(channel, n)])]).unwrap();
+            }
+            // As after `kill -9`: what a clean end adds to the files is not there.
+            copy(&directory.path().join("store"), &directory.path().join("killed"));
+        }
+        let db = fs::read(directory.path().join("killed/db")).unwrap();
+        let end = db.iter().rposition(|byte| *byte != 0).unwrap();
+        let mut noticed = 0;
+        for at in (0..40).map(|step| end - 1 - step * 151) {
+            let damaged = directory.path().join("damaged");
+            copy(&directory.path().join("killed"), &damaged);
+            let mut bytes = db.clone();
+            bytes[at] ^= 1;
+            fs::write(damaged.join("db"), bytes).unwrap();
+            match SledStore::open_with(&damaged, 1 << 20, Box::new(File::sync_all)) {
+                Err(_) => noticed += 1,
+                Ok(store) if store.lost().is_some() => noticed += 1,
+                Ok(store) => {
+                    let whole = store.load(channel).filter(Result::is_ok).count();
+                    assert_eq!(whole, 20, "byte {at} of {end} changed, and nothing was said");
+                }
+            }
+            fs::remove_dir_all(&damaged).unwrap();
+        }
+        assert!(noticed > 10, "only {noticed} changes were noticed at all");
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &to.join(entry.file_name()));
+            } else {
+                fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
     }
 
     /// S11: what a later program wrote is left alone.

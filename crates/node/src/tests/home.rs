@@ -61,6 +61,51 @@ async fn a_node_that_has_ended_has_let_go_of_its_store() {
     }
 }
 
+/// S6: the disk has lost the end of the journal. Under the same card the node might sign another entry with a number that it has given
+/// away; under a new one it goes on, and what was lost comes back from the peer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s6_a_store_that_ends_early_is_written_on_only_under_a_new_card() {
+    let stage = Stage::new();
+    let (washington, tehran, muscat) = (stage.party(0), stage.party(1), stage.scene.mediator.clone());
+    let (w, t, m) =
+        (stage.start(&washington).await, stage.start(&tehran).await, stage.start(&muscat).await);
+    w.end().await;
+    let store = stage.data(&washington).store();
+    let before = std::fs::read(store.join("db")).unwrap();
+    let w = stage.start(&washington).await;
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("lost by the disk"));
+    let sent = w.send(&notice).await;
+    w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
+    w.end().await;
+
+    for entry in std::fs::read_dir(&store).unwrap() {
+        let path = entry.unwrap().path();
+        // sled makes its snapshot anew; the mark is what remembers.
+        if path.file_name().unwrap().to_string_lossy().starts_with("snap") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::write(store.join("db"), before).unwrap();
+    for _ in 0..2 {
+        let refused =
+            Node::start(stage.data(&washington), Config::default(), stage.wires()).await.err().unwrap();
+        assert!(refused.to_string().contains("was written"), "{refused}");
+        assert!(refused.to_string().contains("demarche card renew"), "{refused}");
+    }
+
+    stage.set_up(&washington, 2);
+    stage.leave(&washington, &stage.card(&washington, 2));
+    let w = stage.start(&washington).await;
+    w.until_kind(EventKind::Recorded, &sent.document.to_string()).await;
+    let inbox = w.client.inbox(NAME, true).await.unwrap();
+    assert!(inbox.iter().any(|header| header.document == sent.document), "it came back");
+    for node in [w, t, m] {
+        node.end().await;
+    }
+    // And the loss is over: the next start finds what it left.
+    stage.start(&washington).await.end().await;
+}
+
 /// L2: a key that others may read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l2_a_key_with_a_wrong_mode_keeps_the_node_from_starting() {

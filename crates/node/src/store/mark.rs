@@ -1,0 +1,113 @@
+//! How far the journal is known to have reached, kept in a small file beside sled's.
+//!
+//! sled reads its log up to the first bytes that do not hold and takes that for the end: after a power cut that is right, and after a
+//! disk that has changed a byte it silently drops what was recorded. The mark shows it (threat S6). It is written after each
+//! group, over itself and without an `fsync` of its own, so it may lie behind the journal and never ahead of what was durable.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use demarche_protocol::hash::sha256;
+
+use super::{JournalIndex, Lost};
+
+const NAME: &str = "mark";
+/// The index, and the first bytes of its SHA-256.
+const BYTES: usize = 16;
+
+/// The mark of one store.
+pub(super) struct Mark(File);
+
+impl Mark {
+    /// Opens or makes the mark of the store in `directory`, whose journal ends at `last`. Tells what is missing.
+    pub(super) fn open(directory: &Path, last: JournalIndex) -> io::Result<(Self, Option<Lost>)> {
+        let path = directory.join(NAME);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mark = Self(file);
+        let lost = match mark.read()? {
+            Read::Index(marked) if marked <= last => None,
+            Read::Index(marked) => Some(Lost { found: last, marked: Some(marked) }),
+            Read::Nothing => None,
+            Read::Damaged => Some(Lost { found: last, marked: None }),
+        };
+        // What is missing stays known until something new is written.
+        if lost.is_none() {
+            mark.set(last)?;
+            mark.0.sync_all()?;
+        }
+        Ok((mark, lost))
+    }
+
+    /// The journal reaches so far now.
+    pub(super) fn set(&self, last: JournalIndex) -> io::Result<()> {
+        self.0.write_all_at(&bytes(last), 0)
+    }
+
+    fn read(&self) -> io::Result<Read> {
+        let mut found = [0; BYTES];
+        match self.0.read_exact_at(&mut found, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Read::Nothing),
+            read => read?,
+        }
+        let [index, _] = found.as_chunks::<8>().0 else { return Ok(Read::Damaged) };
+        let index = JournalIndex(u64::from_be_bytes(*index));
+        Ok(if found == bytes(index) { Read::Index(index) } else { Read::Damaged })
+    }
+}
+
+enum Read {
+    Nothing,
+    Index(JournalIndex),
+    Damaged,
+}
+
+fn bytes(index: JournalIndex) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    let (number, check) = bytes.split_at_mut(8);
+    number.copy_from_slice(&index.0.to_be_bytes());
+    check.copy_from_slice(&sha256(number)[..8]);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[test]
+    fn a_journal_that_ends_early_is_missing_something_until_more_is_written() {
+        let directory = tempdir().unwrap();
+        let open = |last| Mark::open(directory.path(), JournalIndex(last)).unwrap();
+        assert_eq!(open(0).1, None);
+        open(0).0.set(JournalIndex(7)).unwrap();
+        assert_eq!(open(9).1, None, "written after the last mark");
+        let lost = Some(Lost { found: JournalIndex(8), marked: Some(JournalIndex(9)) });
+        assert_eq!(open(8).1, lost);
+        let (mark, again) = open(8);
+        assert_eq!(again, lost, "looking changes nothing");
+        mark.set(JournalIndex(8)).unwrap();
+        assert_eq!(open(8).1, None);
+    }
+
+    #[test]
+    fn a_damaged_mark_is_not_believed() {
+        let directory = tempdir().unwrap();
+        Mark::open(directory.path(), JournalIndex(7)).unwrap();
+        for at in 0..BYTES {
+            let path = directory.path().join(NAME);
+            let good = std::fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            let (_, lost) = Mark::open(directory.path(), JournalIndex(7)).unwrap();
+            assert_eq!(lost, Some(Lost { found: JournalIndex(7), marked: None }), "byte {at}");
+            std::fs::write(&path, good).unwrap();
+        }
+    }
+}
