@@ -42,8 +42,12 @@ pub const NEWS: usize = 256;
 /// Records read from the journal at once for a listener.
 pub const JOURNAL_PAGE: usize = 64;
 
-/// Connections to the officers' socket at one time. Each costs some 20 KiB and a file descriptor.
-pub const CONNECTIONS: usize = 256;
+/// Connections to the officers' socket at one time, those of the node's own account not counted. Each costs some 20 KiB and
+/// a file descriptor.
+pub const CONNECTIONS: usize = 384;
+
+/// Of those, connections of one account: a desk's watches and commands, many times over.
+pub const CONNECTIONS_OF_ONE: usize = 128;
 
 /// Longest body of a request, in bytes: a document of 48 KiB as JSON (six bytes for each at worst) with every
 /// signature it may carry.

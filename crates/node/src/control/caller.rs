@@ -3,14 +3,14 @@
 use axum::extract::ConnectInfo;
 use axum::{
     extract::{Request, connect_info::Connected},
+    http::Method,
     middleware::Next,
     response::{IntoResponse as _, Response},
     serve::IncomingStream,
 };
 use demarche_control::{Code, Problem};
-use tokio::net::UnixListener;
 
-use super::{problems::Refused, server::Bounded};
+use super::{places::Placing, problems::Refused};
 
 /// The account of whoever connected, as the kernel states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub(super) struct Caller {
     pub(super) pid: Option<i32>,
 }
 
-impl Connected<IncomingStream<'_, Bounded<UnixListener>>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Bounded<UnixListener>>) -> Self {
+impl Connected<IncomingStream<'_, Placing>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Placing>) -> Self {
         let credentials = stream.io().peer_credentials();
         Self {
             uid: credentials.as_ref().map(tokio::net::unix::UCred::uid),
@@ -52,8 +52,15 @@ pub(super) async fn check(
             .with_help(format!("run it as the node's user: sudo -u '#{node}' demarche …"));
         return Refused(problem).into_response();
     }
+    let acts = method != Method::GET;
     let response = next.run(request).await;
-    tracing::debug!(uid = caller.uid, pid = caller.pid, %method, path, status = response.status().as_u16(), "request");
+    let status = response.status().as_u16();
+    // Who records, opens and installs is told always; who only reads, on request.
+    if acts {
+        tracing::info!(uid = caller.uid, pid = caller.pid, %method, path, status, "request");
+    } else {
+        tracing::debug!(uid = caller.uid, pid = caller.pid, %method, path, status, "request");
+    }
     response
 }
 

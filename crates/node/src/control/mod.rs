@@ -7,6 +7,7 @@ mod admin;
 mod caller;
 mod dispatches;
 mod events;
+mod places;
 mod problems;
 mod reads;
 mod server;

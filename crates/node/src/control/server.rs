@@ -12,15 +12,11 @@ use axum::{
     extract::DefaultBodyLimit,
     middleware,
     routing::{get, post},
-    serve::Listener,
 };
 use demarche_control::{Code, Problem, types::Installed};
 use tokio::{
-    net::{
-        UnixListener, UnixStream,
-        unix::{SocketAddr, UCred},
-    },
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    net::UnixListener,
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,12 +25,13 @@ use super::{
     admin,
     caller::{self, Caller},
     dispatches, events,
+    places::Placing,
     problems::stopping,
     reads,
 };
 use crate::{
     config::Socket,
-    defaults::{BODY, CONNECTIONS, DRAIN_WITHIN},
+    defaults::{BODY, DRAIN_WITHIN},
     home::{Channel, Identity},
     line::Line,
     runtime::{channel::Handle, news::News},
@@ -157,7 +154,7 @@ impl Server {
         let stop = api.stop.clone();
         let service = router(api).into_make_service_with_connect_info::<Caller>();
         let task = tokio::spawn(async move {
-            let serving = axum::serve(Bounded::new(listener), service);
+            let serving = axum::serve(Placing::new(listener), service);
             // It never fails by itself: failed accepts are tried again.
             let _ = serving.with_graceful_shutdown(stop.cancelled_owned()).await;
         });
@@ -227,93 +224,4 @@ fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn(caller::check))
         .with_state(api)
-}
-
-/// A listener with so many connections at one time.
-pub(super) struct Bounded<L> {
-    listener: L,
-    places: Arc<Semaphore>,
-}
-
-/// A connection and its place.
-pub(super) struct Placed {
-    stream: UnixStream,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl<L> Bounded<L> {
-    fn new(listener: L) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) }
-    }
-}
-
-impl Placed {
-    /// Who is at the other end.
-    pub(super) fn peer_credentials(&self) -> Option<UCred> {
-        self.stream.peer_cred().ok()
-    }
-}
-
-impl Listener for Bounded<UnixListener> {
-    type Io = Placed;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Placed, SocketAddr) {
-        // Never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        (Placed { stream, _place: place }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-mod placed {
-    use std::{
-        io,
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::Placed;
-
-    impl AsyncRead for Placed {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_read(cx, buf)
-        }
-    }
-
-    impl AsyncWrite for Placed {
-        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write(cx, buf)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.stream).poll_shutdown(cx)
-        }
-
-        fn poll_write_vectored(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bufs: &[io::IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-        }
-
-        fn is_write_vectored(&self) -> bool {
-            self.stream.is_write_vectored()
-        }
-    }
 }
