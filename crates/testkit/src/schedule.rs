@@ -113,23 +113,35 @@ impl Run {
             32..=34 => self.enter_void(),
             35..=36 => self.enter_again(),
             37..=45 => self.open_something(),
-            46..=51 => self.crash(),
+            46..=51 => {
+                self.crash();
+                Ok(())
+            }
             52..=56 => {
                 let (one, other) = self.two();
                 self.world.cut(&one, &other, true);
                 Ok(())
             }
-            57..=64 => self.let_meet(),
+            57..=64 => {
+                self.let_meet();
+                Ok(())
+            }
             65..=67 => {
                 self.world.cut_a_stream();
                 Ok(())
             }
-            68..=71 => self.swallow(),
+            68..=71 => {
+                self.swallow();
+                Ok(())
+            }
             72..=76 => {
                 self.change_weather();
                 Ok(())
             }
-            77..=81 => self.fail_a_disk(),
+            77..=81 => {
+                self.fail_a_disk();
+                Ok(())
+            }
             82..=83 => {
                 const TEN_YEARS: i64 = 10 * 365 * 86_400_000;
                 let party = self.party();
@@ -157,15 +169,14 @@ impl Run {
         }
     }
 
-    fn crash(&mut self) -> Result<(), Broken> {
+    fn crash(&mut self) {
         let party = self.party();
         self.world.crash(&party);
         let delay = Duration::from_millis(self.world.chance.below(20_000));
         self.world.restart_after(&party, delay);
-        Ok(())
     }
 
-    fn let_meet(&mut self) -> Result<(), Broken> {
+    fn let_meet(&mut self) {
         let (one, other) = self.two();
         let apart = |absence: &Absence| {
             [&absence.author, &absence.reader].iter().all(|never| **never == one || **never == other)
@@ -173,19 +184,17 @@ impl Run {
         if !self.absence.as_ref().is_some_and(apart) {
             self.world.cut(&one, &other, false);
         }
-        Ok(())
     }
 
     /// A relay lets sessions begin and swallows what follows in one direction: receipts, for an author who goes on being
     /// heard (threats M2, M14).
-    fn swallow(&mut self) -> Result<(), Broken> {
+    fn swallow(&mut self) {
         let (from, to) = self.two();
         let time = Duration::from_secs(1 + self.world.chance.below(90));
         self.world.mute(&from, &to, time);
-        Ok(())
     }
 
-    fn fail_a_disk(&mut self) -> Result<(), Broken> {
+    fn fail_a_disk(&mut self) {
         let party = self.party();
         let how = *self.world.chance.pick(&[
             CommitFailure::NoSpace,
@@ -194,7 +203,6 @@ impl Run {
         ]);
         let time = Duration::from_millis(self.world.chance.below(60_000));
         self.world.disk_fails(&party, how, time);
-        Ok(())
     }
 
     fn append(&mut self, party: &MemberId, document: SignedDocument) -> Result<(), Broken> {

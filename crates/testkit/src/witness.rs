@@ -16,7 +16,7 @@ use demarche_protocol::{
     codec::decode,
     hash::{DocumentId, EntryHash},
     identity::{card::CardSerial, member::MemberId, roster::Roster},
-    transcript::{Effect, Facts, Receipt, ReceiptId, ReceiptKind, Seq, Transcript},
+    transcript::{Effect, Facts, Log, Receipt, ReceiptId, ReceiptKind, Seq, Transcript},
 };
 
 /// What has been promised and by whom.
@@ -300,7 +300,7 @@ pub fn check_alike(
 
 /// The receipts of kind *opened* that `by` made for those entries of `author` that its own node holds, as far as `at` knows of them.
 pub fn opened_by(at: &Channel, by: &MemberId, author: &Channel) -> BTreeSet<ReceiptId> {
-    let entries = author.transcript().log(author.me()).into_iter().flat_map(|log| log.nodes());
+    let entries = author.transcript().log(author.me()).into_iter().flat_map(Log::nodes);
     entries
         .flat_map(|node| at.evidence().of(&node.head.hash))
         .filter(|(receipt, _)| receipt.by == *by && matches!(receipt.kind, ReceiptKind::Opened(_)))

@@ -10,7 +10,7 @@ use crate::{
     identity::{card::CardSerial, member::MemberId},
     limits,
     time::Now,
-    transcript::{Authentic, Chaining, Facts, Head, ReceiptKind, Seq, SignedReceipt},
+    transcript::{Authentic, Chaining, Facts, Head, Log, ReceiptKind, Seq, SignedReceipt},
 };
 
 /// A want that brought nothing for this long is given up: the peer does not hold what it claimed.
@@ -246,7 +246,7 @@ impl Channel {
     /// have lost that with its disk, and nothing else would bring it back.
     pub(super) fn state_opened_again(&mut self, peer: &MemberId) {
         let me = &self.config.me;
-        let entries = self.transcript.log(peer).into_iter().flat_map(|log| log.nodes());
+        let entries = self.transcript.log(peer).into_iter().flat_map(Log::nodes);
         let opened: Vec<SignedReceipt> = entries
             .flat_map(|node| self.evidence.of(&node.head.hash))
             .filter(|(receipt, _)| receipt.by == *me && matches!(receipt.kind, ReceiptKind::Opened(_)))

@@ -152,7 +152,7 @@ impl World {
         let Established { session, peer: who } = established;
         self.tally.sessions += 1;
         if let Some(path) = self.path(party, peer, id) {
-            path.stage = Stage::Live(Box::new(session), who.card.clone());
+            path.stage = Stage::Live(Box::new(session), Box::new(who.card.clone()));
             let stream = path.stream;
             if let Some(reply) = reply {
                 self.send(stream, peer, reply);

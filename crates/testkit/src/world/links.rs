@@ -26,7 +26,7 @@ pub(super) enum Stage {
     /// Message 2 is sent.
     Answered(Box<Answered>),
     /// Frames go.
-    Live(Box<Session>, Verified<Card>),
+    Live(Box<Session>, Box<Verified<Card>>),
 }
 
 pub(super) struct Path {
