@@ -10,7 +10,7 @@ use std::{
 use demarche_control::{
     Code, Problem,
     layout::DataDir,
-    types::{Event, EventKind, Installed},
+    types::{Event, EventKind, Header, Installed},
 };
 use demarche_protocol::{hash::ChannelId, identity::card::CardSerial, transcript::Head};
 use futures::{FutureExt as _, future::BoxFuture};
@@ -38,7 +38,7 @@ use crate::{
         channel::End,
         clock::{Clock, wall},
         news::News,
-        view::{Draft, View},
+        view::View,
     },
     store::{self, Closed, OpenError, SledStore, Store},
     throttle::Throttle,
@@ -170,6 +170,8 @@ pub(crate) struct Node {
     line: Option<(Arc<Line>, Tasks)>,
     /// The own card that is known and whose keys are not here, once it was told.
     told_of: Option<CardSerial>,
+    /// Why a line that was to be set up anew does not stand: the node ends rather than be there without one.
+    fallen: Option<NodeError>,
     /// Told when the store is closed.
     closed: Closed,
     lock: Lock,
@@ -230,7 +232,7 @@ impl Node {
         api.stand(Standing { channels, line: line.as_ref().map(|(line, _)| Arc::clone(line)) });
         let socket = shared.config.socket_path(&shared.data);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
-        let node = Self { shared, api, server, installs, line, told_of: None, closed, lock };
+        let node = Self { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock };
         node.take_in().await;
         Ok(node)
     }
@@ -249,6 +251,9 @@ impl Node {
                 Some(reply) = self.installs.recv() => {
                     // Whoever asked may have gone; what lay there was taken in all the same.
                     let _ = reply.send(self.install().await);
+                    if let Some(why) = self.fallen.take() {
+                        break Err(why);
+                    }
                 }
             }
         };
@@ -291,7 +296,11 @@ impl Node {
         if standing
             .is_none_or(|standing| standing != channels.iter().map(home::Channel::id).collect::<Vec<_>>())
         {
-            self.renew_line().await.map_err(|why| failed(&why))?;
+            if let Err(why) = self.renew_line().await {
+                let told = failed(&why);
+                self.fallen = Some(why);
+                return Err(told);
+            }
         }
         Ok(self.take_in().await)
     }
@@ -400,8 +409,7 @@ struct Unasked;
 
 /// What the hook is told of an arrival: nothing, when it was told before.
 async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<String>, Unasked> {
-    let Some(draft) = draft(api, channel, entry).await? else { return Ok(None) };
-    let header = draft.finish(api.store.as_ref()).map_err(|_| Unasked)?;
+    let Some(header) = header(api, channel, entry).await? else { return Ok(None) };
     let event = Event {
         id: None,
         channel,
@@ -416,7 +424,7 @@ async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<S
 }
 
 /// Asks the channel, or the one that takes its place while the line is set up anew.
-async fn draft(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<Draft>, Unasked> {
+async fn header(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<Header>, Unasked> {
     let until = Instant::now() + NEW_LINE;
     let mut now = api.now.subscribe();
     loop {
@@ -427,7 +435,7 @@ async fn draft(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<Dra
             let found = handle.query(move |look| {
                 let view = View::new(look, &name);
                 let node = look.machine.transcript().get(&hash)?;
-                if view.was_here_before(node) { None } else { view.draft(node) }
+                if view.was_here_before(node) { None } else { view.header(node) }
             });
             if let Ok(found) = found.await {
                 return Ok(found);

@@ -8,7 +8,7 @@ use axum::{
 };
 use demarche_control::{
     Code, Problem, SignedFile,
-    types::{OpenRequest, Sent, Shown, State as Step},
+    types::{Header, OpenRequest, Sent, Shown, State as Step},
 };
 use demarche_protocol::{
     document::{DocumentType, SignedDocument},
@@ -25,7 +25,7 @@ use crate::{
     defaults::NEW_LINE,
     runtime::{
         channel::{Handle, Recorded},
-        view::{Draft, View, Wanted},
+        view::{self, View, Wanted},
     },
 };
 
@@ -84,7 +84,7 @@ async fn send(api: &Api, name: &str, document: SignedDocument) -> Answer<Sent> {
     let handle = api.handle(name)?;
     let id = document.id();
     let Recorded { entry, new } = handle.append(document).await?;
-    let header = draft(&handle, Wanted::Document(id)).await?.header;
+    let header = header(&handle, Wanted::Document(id)).await?;
     Ok(Json(Sent {
         serial: header.serial,
         case: header.case,
@@ -105,11 +105,11 @@ fn not_here() -> Problem {
     Problem::new(Code::UnknownSerial, "no such dispatch here").with_help("see what is here: demarche inbox")
 }
 
-async fn draft(handle: &Handle, wanted: Wanted) -> Result<Draft, Refused> {
+async fn header(handle: &Handle, wanted: Wanted) -> Result<Header, Refused> {
     let name = handle.name().to_owned();
     let found = handle.query(move |look| {
         let view = View::new(look, &name);
-        view.find(&wanted).and_then(|node| view.draft(node))
+        view.find(&wanted).and_then(|node| view.header(node))
     });
     found.await?.ok_or_else(|| not_here().into())
 }
@@ -127,11 +127,11 @@ async fn shown(api: &Api, handle: &Handle, wanted: Wanted) -> Answer<Shown> {
     let found = handle.query(move |look| {
         let view = View::new(look, &name);
         let node = view.find(&wanted)?;
-        Some((view.draft(node)?, view.evidence(node), view.authority(node)))
+        Some((view.header(node)?, view.evidence(node), view.authority(node)))
     });
-    let (draft, evidence, authority) = found.await?.ok_or_else(not_here)?;
-    let shown = draft.show(api.store.as_ref(), evidence, authority)?;
-    Ok(Json(shown.ok_or_else(not_here)?))
+    let (header, evidence, authority) = found.await?.ok_or_else(not_here)?;
+    let item = api.store.item(handle.id(), header.entry)?.ok_or_else(not_here)?;
+    Ok(Json(view::shown(header, &item, evidence, authority)))
 }
 
 /// Shows a dispatch to an officer: first the statement that it was displayed is durable, then the text leaves the node.

@@ -10,7 +10,7 @@ use axum::{
     http::HeaderMap,
     response::sse::{Event as Sse, KeepAlive, Sse as SseResponse},
 };
-use demarche_control::types::{Event, EventKind, Evidence};
+use demarche_control::types::{Event, EventKind, Evidence, Header};
 use demarche_protocol::{
     channel::Record,
     document::DocumentType,
@@ -22,18 +22,10 @@ use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
 
-use super::{
-    reads::header,
-    server::{Api, Standing},
-};
+use super::server::{Api, Standing};
 use crate::{
     defaults::JOURNAL_PAGE,
-    runtime::{
-        channel::Look,
-        clock::wall,
-        news::plain,
-        view::{Draft, View},
-    },
+    runtime::{channel::Look, clock::wall, news::plain, view::View},
     store::{JournalIndex, Journaled},
 };
 
@@ -66,9 +58,6 @@ enum Read {
     /// Something that no channel can explain now: the line is being set up anew, or there is none.
     NoLine,
 }
-
-/// What a record tells: an event, and the dispatch it is about.
-type Told = (Event, Option<Draft>);
 
 pub(super) async fn feed(
     State(api): State<Arc<Api>>,
@@ -165,7 +154,7 @@ impl Reader {
     async fn tell(&mut self, channel: ChannelId, records: Vec<Journaled>) -> bool {
         let standing = self.api.standing();
         let handle = standing.line.as_ref().and_then(|line| line.channel(channel).cloned());
-        let told: Vec<Vec<Told>> = match &handle {
+        let told: Vec<Vec<Event>> = match &handle {
             Some(handle) => {
                 let name = handle.name().to_owned();
                 let asked =
@@ -177,10 +166,7 @@ impl Reader {
             }
             None if !self.api.identity.mediates => return false,
             // A mediator keeps rosters alone.
-            None => records
-                .into_iter()
-                .map(|one| of_roster(&one).map(|event| (event, None)).into_iter().collect())
-                .collect(),
+            None => records.into_iter().map(|one| of_roster(&one).into_iter().collect()).collect(),
         };
         for record in told {
             self.ready(record);
@@ -188,16 +174,10 @@ impl Reader {
         true
     }
 
-    /// Makes what one record tells ready: titles are read, and the last of its events is where one may resume.
-    fn ready(&mut self, record: Vec<Told>) {
+    /// Makes what one record tells ready: the last of its events is where one may resume.
+    fn ready(&mut self, record: Vec<Event>) {
         let before = self.ready.len();
-        for (mut event, draft) in record {
-            if let Some(draft) = draft {
-                let Ok(header) = header(&self.api, draft) else { continue };
-                event.header = Some(header);
-            }
-            self.ready.push_back(Ready(event, None));
-        }
+        self.ready.extend(record.into_iter().map(|event| Ready(event, None)));
         if self.ready.len() > before
             && let Some(Ready(event, place)) = self.ready.back_mut()
         {
@@ -207,7 +187,7 @@ impl Reader {
 }
 
 /// What a record tells, in the order in which it is to be read.
-fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Told> {
+fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Event> {
     let view = View::new(look, name);
     let mut all = Vec::new();
     match &journaled.record {
@@ -218,22 +198,19 @@ fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Told> {
         }
         Record::Roster(_) | Record::Confirmed(_) => {}
     }
-    let about = |About { kind, draft, evidence, peer, detail }| {
-        let event = Event {
-            id: Some(journaled.index.0),
-            channel: journaled.channel,
-            kind,
-            at: wall(),
-            header: None,
-            evidence,
-            peer,
-            detail,
-        };
-        (event, draft)
+    let about = |About { kind, header, evidence, peer, detail }| Event {
+        id: Some(journaled.index.0),
+        channel: journaled.channel,
+        kind,
+        at: wall(),
+        header,
+        evidence,
+        peer,
+        detail,
     };
     // A text that only looks like such a document has arrived, and is void.
     let shown = all.iter().any(|about| matches!(about.kind, EventKind::Recorded | EventKind::Arrived));
-    let first = of_roster(journaled).filter(|_| !shown).map(|event| (event, None));
+    let first = of_roster(journaled).filter(|_| !shown);
     first.into_iter().chain(all.into_iter().map(about)).collect()
 }
 
@@ -252,7 +229,7 @@ fn of_roster(journaled: &Journaled) -> Option<Event> {
 /// What happened to which dispatch; without one, to an entry that says who may sign.
 struct About {
     kind: EventKind,
-    draft: Option<Draft>,
+    header: Option<Header>,
     evidence: Option<Evidence>,
     peer: Option<MemberId>,
     detail: Option<String>,
@@ -265,9 +242,9 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash, all: &mut Vec<Ab
     let Some(node) = transcript.get(&entry) else { return };
     let own = node.head.party == *look.machine.me();
     let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
-    if let Some(draft) = view.draft(node) {
+    if let Some(header) = view.header(node) {
         let peer = peer_of(look, node);
-        all.push(About { kind, draft: Some(draft), evidence: None, peer, detail: None });
+        all.push(About { kind, header: Some(header), evidence: None, peer, detail: None });
     }
     // What was decided later is told with the entry that decided it.
     if !transcript.is_rejudged(&entry) {
@@ -275,11 +252,11 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash, all: &mut Vec<Ab
     }
     for other in transcript.judged_by(&entry) {
         if other.effect == Effect::Accepted
-            && let Some(draft) = view.draft(other)
+            && let Some(header) = view.header(other)
         {
             let peer = peer_of(look, other);
             let detail = Some("it counts, now that what it rests on is here".to_owned());
-            all.push(About { kind: EventKind::Accepted, draft: Some(draft), evidence: None, peer, detail });
+            all.push(About { kind: EventKind::Accepted, header: Some(header), evidence: None, peer, detail });
         }
         of_judgement(look, view, other, all);
     }
@@ -290,16 +267,16 @@ fn of_judgement(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<Abo
     let peer = peer_of(look, node);
     match &node.effect {
         Effect::Void(why) => {
-            let draft = view.draft(node);
-            let detail = draft.is_none().then(|| format!("{} is of no effect: {why}", node.head));
+            let header = view.header(node);
+            let detail = header.is_none().then(|| format!("{} is of no effect: {why}", node.head));
             let evidence = Some(view.of_void(why, wall()));
-            all.push(About { kind: EventKind::Void, draft, evidence, peer, detail });
+            all.push(About { kind: EventKind::Void, header, evidence, peer, detail });
         }
         Effect::Accepted if peer.is_some() => {
-            if let Some(draft) = view.acknowledged_by(node).and_then(|about| view.draft(about)) {
+            if let Some(header) = view.acknowledged_by(node).and_then(|about| view.header(about)) {
                 let evidence = Some(view.of_acknowledgement(node));
-                let draft = Some(draft);
-                all.push(About { kind: EventKind::Acknowledged, draft, evidence, peer, detail: None });
+                let header = Some(header);
+                all.push(About { kind: EventKind::Acknowledged, header, evidence, peer, detail: None });
             }
         }
         Effect::Accepted | Effect::AuthorityUnknown => {}
@@ -320,10 +297,10 @@ fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<Abo
         ReceiptKind::Held => EventKind::Delivered,
         ReceiptKind::Opened(_) => EventKind::Opened,
     };
-    let draft = view.draft(machine.transcript().get(&receipt.of.hash)?)?;
+    let header = view.header(machine.transcript().get(&receipt.of.hash)?)?;
     let evidence = Some(view.of_receipt(&receipt.by, receipt.kind, receipt.at));
     let peer = (!own).then(|| receipt.by.clone());
-    Some(About { kind, draft: Some(draft), evidence, peer, detail: None })
+    Some(About { kind, header: Some(header), evidence, peer, detail: None })
 }
 
 #[cfg(test)]

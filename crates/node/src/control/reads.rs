@@ -11,19 +11,11 @@ use demarche_control::{
     types::{Case, ChannelInfo, Header, OfficerInfo, Status},
 };
 use serde::Deserialize;
-use tokio::task::spawn_blocking;
 
-use super::{
-    problems::{Answer, Refused, stopping},
-    server::Api,
-};
+use super::{problems::Answer, server::Api};
 use crate::{
     link,
-    runtime::{
-        clock::wall,
-        view::{self, Draft, View},
-    },
-    store::{Store, StoreError},
+    runtime::{clock::wall, view::View},
 };
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Json<Status> {
@@ -76,41 +68,17 @@ pub(super) async fn inbox(
 ) -> Answer<Vec<Header>> {
     let handle = api.handle(&name)?;
     let local = handle.name().to_owned();
-    let drafts = handle
+    let headers = handle
         .query(move |look| {
             let view = View::new(look, &local);
             if which.urgent { view.urgent() } else { view.inbox(which.all) }
         })
         .await?;
-    let headers =
-        reading(&api, move |store| drafts.into_iter().map(|draft| draft.finish(store)).collect()).await?;
     Ok(Json(headers))
 }
 
 pub(super) async fn cases(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Answer<Vec<Case>> {
     let handle = api.handle(&name)?;
     let local = handle.name().to_owned();
-    let cases = handle.query(move |look| View::new(look, &local).cases()).await?;
-    let read = move |store: &dyn Store| {
-        let cases = cases.into_iter().map(|case| view::finish_case(case, store));
-        cases.filter_map(Result::transpose).collect::<Result<Vec<Case>, StoreError>>()
-    };
-    Ok(Json(reading(&api, read).await?))
-}
-
-/// Reads from the store on a thread where that may take its time.
-pub(super) async fn reading<T: Send + 'static>(
-    api: &Api,
-    read: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Refused> {
-    let store = Arc::clone(&api.store);
-    match spawn_blocking(move || read(store.as_ref())).await {
-        Ok(read) => Ok(read?),
-        Err(_) => Err(Refused(stopping())),
-    }
-}
-
-/// One header, read at once: a single small read is not worth a thread.
-pub(super) fn header(api: &Api, draft: Draft) -> Result<Header, Refused> {
-    Ok(draft.finish(api.store.as_ref())?)
+    Ok(Json(handle.query(move |look| View::new(look, &local).cases()).await?))
 }

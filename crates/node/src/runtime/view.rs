@@ -1,6 +1,5 @@
 //! What the transcript says, in the types of the local API. Everything here is read from the machine between two of
-//! its steps and holds no text; titles and bodies are read from the store afterwards, outside the channel's task
-//! ([`Draft::finish`]), so that a long inbox does not hold up the line.
+//! its steps and needs no text; only [`shown`] takes one, which is read from the store outside the channel's task.
 
 use std::collections::HashMap;
 
@@ -13,28 +12,17 @@ use demarche_control::{
 };
 use demarche_protocol::{
     channel::Channel as Machine,
-    dispatch::{Content, Dispatch, Kind as DispatchKind, Precedence},
-    hash::{ChannelId, DocumentId, EntryHash},
+    dispatch::{Dispatch, Kind as DispatchKind, Precedence},
+    hash::{DocumentId, EntryHash},
     identity::{keys::PublicKey, member::MemberId},
     time::Timestamp,
-    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Node, ReceiptKind, Seq, Void},
+    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Item, Log, Node, ReceiptKind, Seq, Void},
 };
 
-use crate::{
-    runtime::channel::Look,
-    store::{Store, StoreError},
-};
+use crate::runtime::channel::Look;
 
 /// Most steps from an answer to its notice: an acknowledgement of a reply to a notice has two.
 const CASE_STEPS: usize = 8;
-
-/// A header whose title is still in the store.
-#[derive(Clone, Debug)]
-pub(crate) struct Draft {
-    /// The header, without title.
-    pub(crate) header: Header,
-    channel: ChannelId,
-}
 
 /// Which entries acknowledge what: kept by the channel's task beside the machine, so that no look has to search the logs.
 #[derive(Debug, Default)]
@@ -108,17 +96,17 @@ impl<'a> View<'a> {
     }
 
     /// Every dispatch of every log, in the order in which they became durable here; with `all` also those of no effect.
-    pub(crate) fn inbox(&self, all: bool) -> Vec<Draft> {
+    pub(crate) fn inbox(&self, all: bool) -> Vec<Header> {
         let nodes = self.machine.transcript().logs().flat_map(|(_, log)| log.in_order());
         let wanted = nodes.filter(|node| all || !matches!(node.effect, Effect::Void(_)));
-        let mut drafts: Vec<Draft> = wanted.filter_map(|node| self.draft(node)).collect();
-        drafts.sort_by_key(|draft| durable_at(&draft.header));
-        drafts
+        let mut headers: Vec<Header> = wanted.filter_map(|node| self.header(node)).collect();
+        headers.sort_by_key(durable_at);
+        headers
     }
 
     /// What calls somebody here: others' dispatches of IMMEDIATE and above that nobody here has opened. An acknowledgement
     /// says that somebody did, on the other side.
-    pub(crate) fn urgent(&self) -> Vec<Draft> {
+    pub(crate) fn urgent(&self) -> Vec<Header> {
         let logs = self.machine.transcript().logs().filter(|(party, _)| *party != self.machine.me());
         let calls = |node: &&Node| {
             dispatch(node).is_some_and(|facts| {
@@ -126,16 +114,16 @@ impl<'a> View<'a> {
             })
         };
         let nodes = logs.flat_map(|(_, log)| log.in_order()).filter(calls);
-        let mut drafts: Vec<Draft> = nodes
+        let mut headers: Vec<Header> = nodes
             .filter(|node| self.state(node) == State::Delivered)
-            .filter_map(|node| self.draft(node))
+            .filter_map(|node| self.header(node))
             .collect();
-        drafts.sort_by_key(|draft| durable_at(&draft.header));
-        drafts
+        headers.sort_by_key(durable_at);
+        headers
     }
 
     /// The header of an entry; none for one that says who may sign.
-    pub(crate) fn draft(&self, node: &Node) -> Option<Draft> {
+    pub(crate) fn header(&self, node: &Node) -> Option<Header> {
         let facts = dispatch(node);
         if facts.is_none() && node.facts.is_authority() {
             return None;
@@ -145,7 +133,7 @@ impl<'a> View<'a> {
             Effect::Void(why) => (ShownEffect::Void, Some(why.to_string())),
             Effect::AuthorityUnknown => (ShownEffect::AuthorityUnknown, None),
         };
-        let header = Header {
+        Some(Header {
             channel: self.name.to_owned(),
             serial: serial(&node.head),
             case: self.case_of(node).map(|notice| serial(&notice.head)),
@@ -155,7 +143,7 @@ impl<'a> View<'a> {
             nature: facts.map(|facts| facts.nature),
             precedence: facts.map(|facts| facts.precedence),
             provision: facts.and_then(|facts| facts.provision.clone()),
-            title: None,
+            title: facts.and_then(|facts| facts.title.clone()),
             from: node.head.party.clone(),
             officer: self.officers_of(node),
             written_at: facts.map(|facts| facts.written_at),
@@ -169,8 +157,7 @@ impl<'a> View<'a> {
                 Chaining::Pending => Chain::Pending,
                 Chaining::Misplaced => Chain::Misplaced,
             },
-        };
-        Some(Draft { header, channel: self.machine.transcript().channel() })
+        })
     }
 
     /// Whether our own log under an earlier card knows another's entry: then it was here and told before the disk was lost
@@ -178,7 +165,7 @@ impl<'a> View<'a> {
     /// comes back before our own log does looks new: better told twice than never.
     pub(crate) fn was_here_before(&self, node: &Node) -> bool {
         let (me, card) = (self.machine.me(), self.machine.card().serial);
-        let own = self.machine.transcript().log(me).into_iter().flat_map(|log| log.in_order());
+        let own = self.machine.transcript().log(me).into_iter().flat_map(Log::in_order);
         own.filter(|one| one.head.card < card).flat_map(|one| &one.seen).any(|seen| {
             seen.party == node.head.party && (seen.card, seen.seq) >= (node.head.card, node.head.seq)
         })
@@ -352,7 +339,7 @@ impl<'a> View<'a> {
     }
 
     /// Every case, newest first: the notice, and all that answers it.
-    pub(crate) fn cases(&self) -> Vec<(Draft, CaseState, Vec<Draft>)> {
+    pub(crate) fn cases(&self) -> Vec<Case> {
         let mut cases: HashMap<EntryHash, Vec<&Node>> = HashMap::new();
         let mut notices = Vec::new();
         for (_, log) in self.machine.transcript().logs() {
@@ -365,31 +352,54 @@ impl<'a> View<'a> {
                 }
             }
         }
-        let mut all: Vec<_> = notices
-            .into_iter()
-            .filter_map(|notice| {
-                let nodes = cases.remove(&notice.head.hash).unwrap_or_default();
-                let counts = |kind: DispatchKind| {
-                    nodes.iter().any(|node| {
-                        node.effect == Effect::Accepted
-                            && node.head.party != notice.head.party
-                            && dispatch(node).is_some_and(|facts| facts.kind == kind)
-                    })
-                };
-                let state = if counts(DispatchKind::Reply) {
-                    CaseState::Answered
-                } else if counts(DispatchKind::Acknowledgement) {
-                    CaseState::Acknowledged
-                } else {
-                    CaseState::Open
-                };
-                let mut drafts: Vec<Draft> = nodes.iter().filter_map(|node| self.draft(node)).collect();
-                drafts.sort_by_key(|draft| durable_at(&draft.header));
-                Some((self.draft(notice)?, state, drafts))
-            })
-            .collect();
-        all.sort_by_key(|(notice, ..)| std::cmp::Reverse(durable_at(&notice.header)));
-        all
+        let of = |notice: &Node| self.case(notice, &cases.remove(&notice.head.hash).unwrap_or_default());
+        let mut all: Vec<(Timestamp, Case)> = notices.into_iter().filter_map(of).collect();
+        all.sort_by_key(|(durable_at, case)| std::cmp::Reverse((*durable_at, case.serial.seq)));
+        all.into_iter().map(|(_, case)| case).collect()
+    }
+
+    /// A case from its notice and all its entries, and when the notice became durable here.
+    fn case(&self, notice: &Node, nodes: &[&Node]) -> Option<(Timestamp, Case)> {
+        let answers = || {
+            let others = nodes.iter().filter(|node| node.head.party != notice.head.party);
+            others
+                .filter(|node| node.effect == Effect::Accepted)
+                .filter_map(|node| Some((*node, dispatch(node)?)))
+        };
+        let counts = |kind: DispatchKind| answers().any(|(_, facts)| facts.kind == kind);
+        let state = if counts(DispatchKind::Reply) {
+            CaseState::Answered
+        } else if counts(DispatchKind::Acknowledgement) {
+            CaseState::Acknowledged
+        } else {
+            CaseState::Open
+        };
+        let positions = answers().filter_map(|(node, facts)| Some((self.durable_at(node), facts.position?)));
+        let position = positions.max_by_key(|(at, _)| *at).map(|(_, position)| position.to_string());
+        let mut entries: Vec<Header> = nodes.iter().filter_map(|node| self.header(node)).collect();
+        entries.sort_by_key(durable_at);
+        let header = self.header(notice)?;
+        let at = durable_at(&header).0;
+        let case = Case {
+            channel: header.channel,
+            serial: header.serial,
+            document: header.document,
+            title: header.title.unwrap_or_default(),
+            provision: header.provision.unwrap_or_default(),
+            precedence: header.precedence?,
+            nature: header.nature?,
+            from: header.from,
+            state,
+            position,
+            opened_at: header.recorded_at,
+            entries,
+        };
+        Some((at, case))
+    }
+
+    /// When an entry became durable here, and its number: the order in which things came to be known.
+    fn durable_at(&self, node: &Node) -> (Timestamp, u64) {
+        (self.received_at(node).unwrap_or(node.recorded_at), node.head.seq.0)
     }
 
     /// Every officer of every party whose document is here.
@@ -455,77 +465,23 @@ fn durable_at(header: &Header) -> (Timestamp, u64) {
     (header.received_at.unwrap_or(header.recorded_at), header.serial.seq)
 }
 
-impl Draft {
-    /// The header with its title, read from the store.
-    pub(crate) fn finish(self, store: &dyn Store) -> Result<Header, StoreError> {
-        Ok(self.finish_with(store)?.0)
+/// A dispatch whole: its header, what is known of it, and its text as the store holds it.
+pub(crate) fn shown(
+    header: Header,
+    item: &Item,
+    evidence: Vec<Evidence>,
+    authority: Vec<SignedFile>,
+) -> Shown {
+    let dispatch = Dispatch::parse(&item.text).ok();
+    let document = item.entry.claims().ok().map(|entry| item.document(&entry));
+    let signatures = document.and_then(|document| SignedFile::of(&document).ok()).map(|file| file.signatures);
+    Shown {
+        header,
+        body: dispatch.as_ref().and_then(|dispatch| dispatch.body().map(str::to_owned)),
+        text: item.text.to_string(),
+        signatures: signatures.unwrap_or_default(),
+        fields: dispatch.as_ref().map(Shown::fields_of).unwrap_or_default(),
+        evidence,
+        authority,
     }
-
-    fn finish_with(mut self, store: &dyn Store) -> Result<(Header, Option<Dispatch>), StoreError> {
-        let item = store.item(self.channel, self.header.entry)?;
-        let dispatch = item.and_then(|item| Dispatch::parse(&item.text).ok());
-        self.header.title = dispatch.as_ref().and_then(|dispatch| dispatch.title().map(str::to_owned));
-        Ok((self.header, dispatch))
-    }
-
-    /// The whole dispatch, read from the store. `None` when the entry is not there.
-    pub(crate) fn show(
-        mut self,
-        store: &dyn Store,
-        evidence: Vec<Evidence>,
-        authority: Vec<SignedFile>,
-    ) -> Result<Option<Shown>, StoreError> {
-        let Some(item) = store.item(self.channel, self.header.entry)? else { return Ok(None) };
-        let dispatch = Dispatch::parse(&item.text).ok();
-        self.header.title = dispatch.as_ref().and_then(|dispatch| dispatch.title().map(str::to_owned));
-        let entry = item.entry.claims().ok();
-        let document = entry.map(|entry| item.document(&entry));
-        let signatures =
-            document.and_then(|document| SignedFile::of(&document).ok()).map(|file| file.signatures);
-        Ok(Some(Shown {
-            header: self.header,
-            body: dispatch.as_ref().and_then(|dispatch| dispatch.body().map(str::to_owned)),
-            text: item.text.to_string(),
-            signatures: signatures.unwrap_or_default(),
-            fields: dispatch.as_ref().map(Shown::fields_of).unwrap_or_default(),
-            evidence,
-            authority,
-        }))
-    }
-}
-
-/// A case with its titles and the newest position, read from the store.
-pub(crate) fn finish_case(
-    (notice, state, drafts): (Draft, CaseState, Vec<Draft>),
-    store: &dyn Store,
-) -> Result<Option<Case>, StoreError> {
-    let author = notice.header.from.clone();
-    let mut position = None;
-    let mut entries = Vec::with_capacity(drafts.len());
-    for draft in drafts {
-        let (header, dispatch) = draft.finish_with(store)?;
-        if let Some(Content::Reply(reply)) = dispatch.map(|dispatch| dispatch.content)
-            && header.effect == ShownEffect::Accepted
-            && header.from != author
-        {
-            position = Some(reply.position.to_string());
-        }
-        entries.push(header);
-    }
-    let header = notice.finish(store)?;
-    let (Some(nature), Some(precedence)) = (header.nature, header.precedence) else { return Ok(None) };
-    Ok(Some(Case {
-        channel: header.channel,
-        serial: header.serial,
-        document: header.document,
-        title: header.title.unwrap_or_default(),
-        provision: header.provision.unwrap_or_default(),
-        precedence,
-        nature,
-        from: header.from,
-        state,
-        position,
-        opened_at: header.recorded_at,
-        entries,
-    }))
 }
