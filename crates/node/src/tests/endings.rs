@@ -68,3 +68,35 @@ async fn e8_a_flood_of_urgent_arrivals_is_one_alarm() {
         node.end().await;
     }
 }
+
+/// Lets a transport start once, and then never again: its port has gone to somebody else.
+struct Once(InMemory, Mutex<bool>);
+
+impl Wires for Once {
+    fn start(&self, seed: Zeroizing<[u8; 32]>, place: Place) -> BoxFuture<'static, Started> {
+        if std::mem::replace(&mut *self.1.lock().unwrap(), true) {
+            return async { Err("address already in use".to_owned()) }.boxed();
+        }
+        self.0.start(seed, place)
+    }
+}
+
+/// A new channel needs a new line. If that cannot be set up, the node ends and says why, so that whoever watches over it starts
+/// it again; it does not sit there with an officers' socket and no line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_set_its_line_up_anew_ends_and_says_why() {
+    let stage = Stage::new();
+    let muscat = stage.scene.mediator.clone();
+    let wires = Arc::new(Once(InMemory(stage.network.clone()), Mutex::new(false)));
+    let node = Node::start(stage.data(&muscat), Config::default(), wires).await.unwrap();
+    let running = stage.run(&muscat, node);
+    let policy = demarche_protocol::charter::Policy {
+        custody: demarche_protocol::charter::policy::Size(1 << 20),
+        ..demarche_protocol::charter::Policy::default()
+    };
+    stage.install("memo27", &Scene::with_policy(2, policy));
+    let refused = running.client.install().await.unwrap_err();
+    assert!(refused.to_string().contains("address already in use"), "{refused}");
+    let ended = timeout(PATIENCE, running.task).await.expect("it ends by itself").unwrap();
+    assert!(matches!(ended, Err(NodeError::Line(_))), "{ended:?}");
+}

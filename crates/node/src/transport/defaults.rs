@@ -40,6 +40,10 @@ pub const QUIC_DELAY: Duration = Duration::from_millis(300);
 /// A mediator's address that goes on failing for the same cause is reported again after this long.
 pub const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
+/// How long a socket that is in use is waited for before the start fails. Our own last transport lets go of it within
+/// milliseconds; somebody else's would not.
+pub const RELEASE_TIME: Duration = Duration::from_secs(2);
+
 /// Longest time for one connection's handshakes: three round trips of a two-second satellite path, and slack.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

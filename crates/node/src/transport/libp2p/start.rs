@@ -9,7 +9,7 @@ use futures::StreamExt;
 use libp2p::{Swarm, core::transport::ListenerId, identity, swarm::SwarmEvent};
 use tokio::{
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 use zeroize::Zeroizing;
 
@@ -27,7 +27,7 @@ use super::{
 use crate::transport::{
     Address, Admission, Carrier, Directory, Events,
     address::Host,
-    defaults::{COMMAND_QUEUE, HANDSHAKE_TIMEOUT},
+    defaults::{COMMAND_QUEUE, HANDSHAKE_TIMEOUT, RELEASE_TIME},
 };
 
 /// What a network task needs to begin.
@@ -152,14 +152,27 @@ async fn listen_all(
     Ok(bound)
 }
 
-/// Binds one socket and gives its port.
+/// Binds one socket and gives its port. A socket that is in use may be that of our own last transport, which is shut down and
+/// whose QUIC endpoint lets go of it in a task of its own: so that is waited for.
 async fn listen_on(
     swarm: &mut Swarm<Behaviour>,
     address: &Address,
     carrier: Carrier,
 ) -> Result<u16, StartError> {
     let refused = |reason: String| StartError::Listen { address: address.clone(), reason };
-    let listener = swarm.listen_on(multiaddr(address, carrier)).map_err(|error| refused(chain(&error)))?;
+    let begun = Instant::now();
+    let listener = loop {
+        match swarm.listen_on(multiaddr(address, carrier)) {
+            Ok(listener) => break listener,
+            Err(error) => {
+                let reason = chain(&error);
+                if !reason.contains("in use") || begun.elapsed() > RELEASE_TIME {
+                    return Err(refused(reason));
+                }
+                sleep(RELEASE_TIME / 100).await;
+            }
+        }
+    };
     timeout(HANDSHAKE_TIMEOUT, bound_port(swarm, listener))
         .await
         .unwrap_or_else(|_| Err("the socket reports no address".to_owned()))

@@ -265,3 +265,16 @@ async fn pump(
         }
     }
 }
+
+/// A mediator's line that is set up anew binds the ports of the one before, whose QUIC socket is let go of a moment after it has ended.
+#[tokio::test]
+async fn a_socket_that_is_about_to_be_free_is_waited_for() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address: Address = taken.local_addr().unwrap().to_string().parse().unwrap();
+    let mut starting = tokio::spawn(Node::mediator_at(90, address.clone()));
+    let early = timeout(Duration::from_millis(300), &mut starting).await;
+    assert!(early.is_err(), "it waits for the socket");
+    drop(taken);
+    let mediator = timeout(PATIENCE, starting).await.expect("in time").expect("starts");
+    assert_eq!(mediator.address(), address);
+}
