@@ -161,6 +161,11 @@ impl Line {
             let seen = kept.clone();
             current = Arc::new(move || seen.current());
             rosters = Arc::new(kept.clone());
+            let failing = kept.clone();
+            tasks.spawn(async move {
+                failing.outcome_unknown().await;
+                End::OutcomeUnknown
+            });
             mediated = Some(kept);
         } else {
             for installed in channels {
@@ -214,6 +219,10 @@ impl Line {
     pub(crate) async fn stop(&self, mut tasks: Tasks) {
         for handle in &self.channels {
             handle.stop().await;
+        }
+        if self.rosters.is_some() {
+            // A mediator's only waits for a failure.
+            tasks.channels.abort_all();
         }
         while tasks.channels.join_next().await.is_some() {}
         self.stop.cancel();

@@ -174,6 +174,7 @@ pub(crate) fn status(level: Verdict) -> Status {
             title: "Memorandum of 2026".to_owned(),
             peers: vec![peer],
             log: Some(LogHead { seq: 7, hash: EntryHash::of(b"7") }),
+            cannot_record: None,
         }],
         alarms: Vec::new(),
         version: "0.1.0".to_owned(),

@@ -56,6 +56,9 @@ pub struct ChannelStatus {
     /// The end of one's own log; absent while it is empty, and at a mediator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogHead>,
+    /// Why nothing can be recorded here at the moment: the disk is full, or the node needs a new card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_record: Option<String>,
 }
 
 /// The end of a log.

@@ -345,6 +345,10 @@ mod tests {
             self.0.journal(after, limit)
         }
 
+        fn hindrance(&self) -> Option<CommitError> {
+            self.0.hindrance()
+        }
+
         fn durable(&self) -> JournalIndex {
             self.0.durable()
         }

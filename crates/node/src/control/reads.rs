@@ -21,8 +21,14 @@ use crate::{
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Json<Status> {
     let standing = api.standing();
     Json(
-        link::status::status(&api.identity, &standing.channels, standing.line.as_deref(), api.news.alarms())
-            .await,
+        link::status::status(
+            &api.identity,
+            &standing.channels,
+            standing.line.as_deref(),
+            api.store.hindrance(),
+            api.news.alarms(),
+        )
+        .await,
     )
 }
 

@@ -21,6 +21,7 @@ use crate::{
         channel::{AskError, PeerState},
         rosters::MediatorRosters,
     },
+    store::CommitError,
     transport::NodeId,
 };
 
@@ -33,6 +34,7 @@ struct Seen {
     roster: Roster,
     peers: Vec<(MemberId, PeerState, usize)>,
     log: Option<LogHead>,
+    halted: Option<String>,
 }
 
 /// How the node is.
@@ -40,25 +42,33 @@ pub(crate) async fn status(
     identity: &Identity,
     channels: &[Channel],
     line: Option<&Line>,
+    hindrance: Option<CommitError>,
     alarms: Vec<String>,
 ) -> Status {
+    let hindrance = hindrance.map(|why| why.to_string());
     let mut all = Vec::new();
     for channel in channels {
-        let peers = match line {
-            None => (Vec::new(), None),
-            Some(line) if identity.mediates => (mediated(line, channel), None),
-            Some(line) => match look(line, channel.id()).await {
-                Ok(Some(seen)) => (peers(line, channel, &seen), seen.log),
-                Ok(None) | Err(_) => (Vec::new(), None),
-            },
-        };
-        all.push(ChannelStatus {
+        let mut status = ChannelStatus {
             name: channel.name.to_string(),
             channel: channel.id(),
             title: channel.charter.title.clone(),
-            peers: peers.0,
-            log: peers.1,
-        });
+            peers: Vec::new(),
+            log: None,
+            cannot_record: hindrance.clone(),
+        };
+        match line {
+            None => {}
+            Some(line) if identity.mediates => status.peers = mediated(line, channel),
+            Some(line) => {
+                if let Ok(Some(seen)) = look(line, channel.id()).await {
+                    status.peers = peers(line, channel, &seen);
+                    status.log = seen.log;
+                    let halted = || seen.halted.map(|why| format!("this node needs a new card: {why}"));
+                    status.cannot_record = hindrance.clone().or_else(halted);
+                }
+            }
+        }
+        all.push(status);
     }
     let (level, verdict) = match line {
         _ if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
@@ -88,6 +98,7 @@ async fn look(line: &Line, channel: ChannelId) -> Result<Option<Seen>, AskError>
                 .map(|(id, state)| (id.clone(), state.clone(), machine.owed_to(id)))
                 .collect(),
             log: tip.map(|head| LogHead { seq: head.seq.0, hash: head.hash }),
+            halted: machine.halted().map(escaped),
         }
     });
     seen.await.map(Some)
@@ -280,10 +291,17 @@ fn verdict(identity: &Identity, channels: &[Channel], all: &[ChannelStatus]) -> 
         .zip(all)
         .flat_map(|(channel, status)| status.peers.iter().map(|peer| (peer, is_party(channel, peer))))
         .collect();
+    let cannot: Vec<String> = all
+        .iter()
+        .filter_map(|status| {
+            let why = status.cannot_record.as_ref()?;
+            Some(format!("nothing can be recorded in {}: {why}", status.name))
+        })
+        .collect();
     let parties: Vec<&Peer> = peers.iter().filter(|(_, party)| *party).map(|(peer, _)| *peer).collect();
     let up = parties.iter().filter(|peer| peer.state == LinkState::Up).count();
     let mediators_up = peers.iter().filter(|(_, party)| !party).all(|(peer, _)| peer.state == LinkState::Up);
-    let level = if parties.is_empty() || up == 0 {
+    let level = if parties.is_empty() || up == 0 || !cannot.is_empty() {
         Verdict::Down
     } else if up < parties.len() || !mediators_up {
         Verdict::Degraded
@@ -291,9 +309,11 @@ fn verdict(identity: &Identity, channels: &[Channel], all: &[ChannelStatus]) -> 
         Verdict::Up
     };
     if identity.mediates {
-        return (level, format!("{up} of {} capitals connected", parties.len()));
+        let connected = format!("{up} of {} capitals connected", parties.len());
+        return (level, cannot.into_iter().chain([connected]).collect::<Vec<_>>().join("; "));
     }
-    let mut sentences: Vec<String> = parties.iter().map(|peer| sentence(peer)).collect();
+    let mut sentences: Vec<String> =
+        cannot.into_iter().chain(parties.iter().map(|peer| sentence(peer))).collect();
     if level == Verdict::Degraded {
         let troubled = peers.iter().filter(|(peer, party)| !party && peer.state != LinkState::Up);
         sentences.extend(

@@ -6,13 +6,14 @@ use std::{
 };
 
 use demarche_protocol::{
-    channel::{Batch, Record, Ticket},
+    channel::{Batch, CommitFailure, Record, Ticket},
     document::{DocumentType, SignedDocument},
     hash::ChannelId,
     identity::roster::Roster,
 };
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     channel::{AskError, Handle},
@@ -96,6 +97,8 @@ struct Inner {
     /// Held while a change is made, so that changes follow one another.
     doors: Arc<AsyncMutex<Doors>>,
     changed: Arc<Notify>,
+    /// Cancelled once it is not known whether the last change is on disk (threat S5).
+    outcome_unknown: CancellationToken,
 }
 
 type Doors = BTreeMap<ChannelId, Door>;
@@ -129,7 +132,13 @@ impl MediatorRosters {
     ) -> Self {
         let door = |(channel, (commits, answers))| (channel, Door { commits, answers, next: 0 });
         let doors = Arc::new(AsyncMutex::new(doors.into_iter().map(door).collect()));
-        Self(Arc::new(Inner { own, rosters: Mutex::new(rosters), doors, changed }))
+        let outcome_unknown = CancellationToken::new();
+        Self(Arc::new(Inner { own, rosters: Mutex::new(rosters), doors, changed, outcome_unknown }))
+    }
+
+    /// Resolves once it is not known whether the last change is on disk: the node must stop.
+    pub(crate) async fn outcome_unknown(&self) {
+        self.0.outcome_unknown.cancelled().await;
     }
 
     /// Every channel's roster.
@@ -167,9 +176,13 @@ impl MediatorRosters {
         door.commits.commit(Ticket(door.next), Batch { records: vec![Record::Roster(document.clone())] });
         match door.answers.recv().await.map(|answer| answer.outcome) {
             Some(Outcome::Durable(_)) => {}
-            Some(Outcome::Failed(_)) => {
+            Some(Outcome::Failed(CommitFailure::Unknown)) => {
+                self.0.outcome_unknown.cancel();
+                return Offered::Later("it is not known whether it was stored: the node stops".to_owned());
+            }
+            Some(Outcome::Failed(CommitFailure::NoSpace)) => {
                 door.commits.forget_failures();
-                return Offered::Later("it could not be stored".to_owned());
+                return Offered::Later("the disk is full".to_owned());
             }
             None => return Offered::Later("the node is stopping".to_owned()),
         }
@@ -237,6 +250,10 @@ mod tests {
 
         fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError> {
             self.0.journal(after, limit)
+        }
+
+        fn hindrance(&self) -> Option<CommitError> {
+            self.0.hindrance()
         }
 
         fn durable(&self) -> JournalIndex {

@@ -54,6 +54,14 @@ impl<S: Store> Store for FaultStore<S> {
         self.store.journal(after, limit)
     }
 
+    fn hindrance(&self) -> Option<CommitError> {
+        match *self.fault.lock().unwrap() {
+            Fault::None => self.store.hindrance(),
+            Fault::Full => Some(CommitError::NoSpace { free: 0, needed: 1 }),
+            Fault::Sync => None,
+        }
+    }
+
     fn durable(&self) -> JournalIndex {
         self.store.durable()
     }

@@ -138,6 +138,9 @@ pub trait Store: Send + Sync {
     /// Durable records of all channels after a place, at most `limit`.
     fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError>;
 
+    /// What would keep even a small batch from being stored now.
+    fn hindrance(&self) -> Option<CommitError>;
+
     /// The place of the last durable record.
     fn durable(&self) -> JournalIndex;
 }

@@ -192,6 +192,13 @@ impl SledStore {
         }
     }
 
+    /// Bytes free, if they are enough for so many more.
+    fn room(&self, bytes: u64) -> Result<u64, CommitError> {
+        let free = free_bytes(&self.directory).map_err(|error| CommitError::Unknown(error.to_string()))?;
+        let needed = self.margin + AMPLIFICATION * bytes;
+        if free < needed { Err(CommitError::NoSpace { free, needed }) } else { Ok(free) }
+    }
+
     fn read_from(&self, first: JournalIndex, last: JournalIndex) -> Raw {
         let range = self.db.range(record_key(first, 0)..=record_key(last, u8::MAX));
         Raw { range, held: None, expected: first, last, over: first > last }
@@ -218,16 +225,12 @@ impl Store for SledStore {
         if next == writer.next {
             return Ok(places);
         }
-        let free = match free_bytes(&self.directory) {
-            Ok(free) => free,
+        match self.room(bytes) {
+            Ok(free) => writer.ballast.restore(free),
             // Nothing was applied, but a disk that cannot even be asked is not one to go on with.
-            Err(error) => return Err(stop(&mut writer, error.to_string())),
-        };
-        let needed = self.margin + AMPLIFICATION * bytes;
-        if free < needed {
-            return Err(CommitError::NoSpace { free, needed });
+            Err(CommitError::Unknown(why)) => return Err(stop(&mut writer, why)),
+            Err(full) => return Err(full),
         }
-        writer.ballast.restore(free);
         if let Err(why) = self.apply(&mut writer, batch) {
             return Err(stop(&mut writer, why));
         }
@@ -271,6 +274,12 @@ impl Store for SledStore {
             .take(limit)
             .map(|found| found.and_then(|(index, value)| read_record(index, &value)))
             .collect()
+    }
+
+    fn hindrance(&self) -> Option<CommitError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let stopped = writer.stopped.clone().map(CommitError::Unknown);
+        stopped.or_else(|| self.room(0).err())
     }
 
     fn durable(&self) -> JournalIndex {
@@ -469,9 +478,11 @@ mod tests {
                 "and is not stopped by it"
             );
             assert_eq!(store.durable(), JournalIndex::START);
+            assert!(matches!(store.hindrance(), Some(CommitError::NoSpace { .. })), "and says so when asked");
         }
         let store = small_margin(directory.path());
         assert_eq!(store.load(channel).count(), 0);
+        assert_eq!(store.hindrance(), None);
         store.commit(&group).unwrap();
         assert_eq!(store.load(channel).count(), 1);
     }

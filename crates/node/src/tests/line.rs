@@ -1,6 +1,6 @@
 //! The main job, end to end: notice, delivery, opening, acknowledgement; restarts; a renewed card.
 
-use demarche_control::types::State;
+use demarche_control::types::{State, Verdict};
 
 use super::*;
 
@@ -235,6 +235,23 @@ async fn s5_after_an_fsync_error_the_node_says_so_and_stops() {
     assert!(matches!(ended, Err(NodeError::OutcomeUnknown)), "{ended:?}");
 }
 
+/// S5 at a mediator, which keeps rosters alone: it stops as well, and the installer is told that nothing is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s5_a_mediator_stops_after_an_fsync_error_too() {
+    let stage = Stage::new();
+    let (tehran, muscat) = (stage.party(1), stage.scene.mediator.clone());
+    let (m, fault) = stage.start_on_a_bad_disk(&muscat).await;
+    stage.leave(&muscat, &stage.card(&tehran, 2));
+    *fault.lock().unwrap() = Fault::Sync;
+    let told = m.client.install().await;
+    assert!(
+        !matches!(&told, Ok(all) if all.iter().any(|one| one.outcome == demarche_control::types::Outcome::Taken)),
+        "{told:?}"
+    );
+    let ended = timeout(PATIENCE, m.task).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(NodeError::OutcomeUnknown)), "{ended:?}");
+}
+
 /// S4: a full disk refuses before anything is recorded, and the node goes on when there is room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s4_a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
@@ -248,7 +265,11 @@ async fn s4_a_full_disk_refuses_and_is_forgotten_when_there_is_room() {
         let demarche_control::ClientError::Problem(problem) = refused else { panic!("{refused:?}") };
         assert_eq!(problem.code, demarche_control::Code::DiskFull, "{problem}");
     }
+    let status = w.client.status().await.unwrap();
+    assert!(status.verdict.starts_with("nothing can be recorded in "), "{}", status.verdict);
+    assert_eq!(status.level, Verdict::Down);
     *fault.lock().unwrap() = Fault::None;
+    assert!(!w.client.status().await.unwrap().verdict.contains("nothing can be recorded"));
     assert_eq!(w.send(&notice).await.state, State::Recorded);
     w.end().await;
 }

@@ -134,6 +134,11 @@ impl Channel {
         &self.evidence
     }
 
+    /// Why this node may not write under its card any more, if it may not.
+    pub fn halted(&self) -> Option<&str> {
+        self.writer.halted()
+    }
+
     /// How many entries of ours a peer has not receipted.
     pub fn owed_to(&self, peer: &MemberId) -> usize {
         self.peers.get(peer).map_or(0, Peer::owed)

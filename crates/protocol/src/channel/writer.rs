@@ -42,6 +42,10 @@ impl Writer {
         self.waiting.drain(..).map(|(request, _)| request).collect()
     }
 
+    pub(super) fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
+    }
+
     pub(super) fn halt(&mut self, why: String) -> bool {
         let first = self.halted.is_none();
         self.halted.get_or_insert(why);
