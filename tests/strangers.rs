@@ -1,6 +1,11 @@
-//! M12 with real nodes: a stranger's node, a node of another channel, a revoked card. Each is kept out and logged by name, and the line
-//! between the two capitals is undisturbed. (One that presents another's card is a hostile program: the session's own tests play it.)
+//! M12 with real nodes: a stranger's node, a node of another channel, a revoked card; first as honest programs, then as
+//! hostile ones ([`programs`]). Each is kept out and logged by name, and the line between the two capitals is undisturbed.
+//! (One that presents another's node is a hostile mediator: crates/node/src/tests/misled.rs plays it.)
 
+#[path = "strangers/hostile.rs"]
+mod hostile;
+#[path = "strangers/programs.rs"]
+mod programs;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -22,7 +27,7 @@ fn m12_a_stranger_is_kept_out_until_its_channel_is_installed_and_never_meets_the
     for id in ["baku", "accra"] {
         others.node_mut(id).start_ready();
     }
-    let stranger = logged(&stage, "muscat", "admitted=false");
+    let stranger = logged(&stage, "muscat", &["admitted=false"]);
     assert!(stranger.contains("127.0.0.1"), "{stranger}");
     others.as_officer("baku", &["status", "--check"]).exit(1);
     let said =
@@ -31,13 +36,7 @@ fn m12_a_stranger_is_kept_out_until_its_channel_is_installed_and_never_meets_the
     undisturbed(&stage);
 
     // Installed at the running mediator: the same nodes are let in, by themselves.
-    let mut install =
-        vec!["install".to_owned(), path(&others, "charter.toml"), "--as".into(), "memo-b".into()];
-    for id in ["baku", "accra"] {
-        install.extend(["--card".to_owned(), path(&others, &format!("{id}/{id}.card"))]);
-    }
-    install.extend(["--data".to_owned(), "muscat".into()]);
-    stage.ok(&install.iter().map(String::as_str).collect::<Vec<_>>());
+    install_beside(&stage, &others);
     others.line_open();
     let words = ["say", "--wait", "delivered", "--timeout", "30s"];
     others.json_saying("baku", &words, "Good morning, Accra.");
@@ -70,7 +69,7 @@ fn m12_a_revoked_card_is_closed_out_by_name_and_a_renewed_one_is_welcome() {
         assert!(began.elapsed() < Duration::from_secs(20), "the stolen node stays: {status:#}");
     };
     assert!(cause.contains("card"), "{cause}");
-    let named = logged(&stage, "washington", "revoked");
+    let named = logged(&stage, "washington", &["revoked"]);
     assert!(named.contains("tehran"), "{named}");
     let words = ["say", "--wait", "delivered", "--timeout", "2s", "--json"];
     let kept = stage.as_officer_saying("washington", &words, "For the new node only.").exit(5).json();
@@ -85,22 +84,37 @@ fn m12_a_revoked_card_is_closed_out_by_name_and_a_renewed_one_is_welcome() {
     assert_eq!(shown["state"], "delivered", "{shown:#}");
 }
 
+/// Installs the other channel's charter at this stage's running mediator.
+fn install_beside(stage: &Stage, others: &Stage) {
+    let mut install =
+        vec!["install".to_owned(), path(others, "charter.toml"), "--as".into(), "memo-b".into()];
+    for id in ["baku", "accra"] {
+        install.extend(["--card".to_owned(), path(others, &format!("{id}/{id}.card"))]);
+    }
+    install.extend(["--data".to_owned(), "muscat".into()]);
+    stage.ok(&install.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
 /// Notices still go both ways.
 #[track_caller]
 fn undisturbed(stage: &Stage) {
     for id in ["washington", "tehran"] {
-        let said = stage.json_saying(id, &["say", "--wait", "delivered", "--timeout", "30s"], "Undisturbed.");
-        assert_eq!(said["state"], "delivered");
+        let words = ["say", "--wait", "delivered", "--timeout", "30s", "--json"];
+        let said = stage.as_officer_saying(id, &words, "Undisturbed.");
+        let logs =
+            || stage.nodes.iter().map(|node| format!("== {}\n{}", node.id, node.log())).collect::<String>();
+        assert_eq!(said.code, 0, "{said}\n{}", logs());
+        assert_eq!(said.json()["state"], "delivered");
     }
 }
 
-/// The first line of a node's log that says so.
+/// The first line of a node's log that says all of this.
 #[track_caller]
-fn logged(stage: &Stage, id: &str, says: &str) -> String {
+fn logged(stage: &Stage, id: &str, says: &[&str]) -> String {
     let began = Instant::now();
     loop {
         let log = stage.node(id).log();
-        if let Some(line) = log.lines().find(|line| line.contains(says)) {
+        if let Some(line) = log.lines().find(|line| says.iter().all(|one| line.contains(one))) {
             return line.to_owned();
         }
         assert!(began.elapsed() < Duration::from_secs(20), "nothing about {says:?} in {id}'s log:\n{log}");
