@@ -251,11 +251,12 @@ fn leave(stage: &mut Stage, directory: tempfile::TempDir) {
     println!("demarche cases --profile {east}");
     println!("kill -9 {}                                   # the mediator", pid(stage.node("muscat")));
     println!(
-        "{} --data muscat                             # and its return",
+        "{} --data muscat     # and its return, in a terminal of its own",
         stage.programs.demarched.display()
     );
     let pids: Vec<String> = stage.nodes.iter().map(pid).collect();
-    println!("kill {} && rm -r {}    # the end", pids.join(" "), kept.display());
+    // One that was killed before must not keep the rest from ending, and they take a moment.
+    println!("kill {}; sleep 5; rm -r {}    # the end", pids.join(" "), kept.display());
     stage.nodes.iter_mut().for_each(Node::leave);
 }
 
