@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Full,
     /// An `fsync` error.
     Sync,
+    /// A panic in the backend.
+    Panic,
 }
 
 /// The store and its fault, which a test changes from outside.
@@ -39,6 +41,7 @@ impl<S: Store> Store for FaultStore<S> {
             Fault::None => self.store.commit(group),
             Fault::Full => Err(CommitError::NoSpace { free: 0, needed: 1 }),
             Fault::Sync => Err(CommitError::Unknown("EIO".to_owned())),
+            Fault::Panic => panic!("a fault of the test"),
         }
     }
 
@@ -58,7 +61,7 @@ impl<S: Store> Store for FaultStore<S> {
         match *self.fault.lock().unwrap() {
             Fault::None => self.store.hindrance(),
             Fault::Full => Some(CommitError::NoSpace { free: 0, needed: 1 }),
-            Fault::Sync => None,
+            Fault::Sync | Fault::Panic => None,
         }
     }
 

@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread,
 };
@@ -142,7 +143,9 @@ fn commit(store: &dyn Store, group: Vec<Request>, failed: &mut HashMap<ChannelId
         .into_iter()
         .map(|request| (request.commit, (request.ticket, request.era, request.answers)))
         .unzip();
-    let result = store.commit(&commits);
+    // A backend that panics has done nobody knows what; whoever waits must still be answered.
+    let committed = catch_unwind(AssertUnwindSafe(|| store.commit(&commits)));
+    let result = committed.unwrap_or_else(|_| Err(CommitError::Unknown("the store panicked".to_owned())));
     if let Err(error) = &result {
         tracing::error!(%error, batches = commits.len(), "a commit failed");
     }
@@ -243,8 +246,11 @@ mod tests {
         let service = start(Arc::new(store)).unwrap();
         let channel = conformance::channel(1);
         let (commits, mut answers) = service.channel(channel);
-        *fault.lock().unwrap() = Fault::Sync;
-        commits.commit(Ticket(1), one(channel, 1));
-        assert_eq!(answers.recv().await.unwrap().outcome, Outcome::Failed(CommitFailure::Unknown));
+        for (ticket, how) in [(1, Fault::Sync), (2, Fault::Panic)] {
+            *fault.lock().unwrap() = how;
+            commits.commit(Ticket(ticket), one(channel, ticket));
+            let outcome = answers.recv().await.unwrap().outcome;
+            assert_eq!(outcome, Outcome::Failed(CommitFailure::Unknown), "{how:?}");
+        }
     }
 }

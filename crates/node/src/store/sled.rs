@@ -539,7 +539,7 @@ mod tests {
                 Err(_) => noticed += 1,
                 Ok(store) if store.lost().is_some() => noticed += 1,
                 Ok(store) => {
-                    let whole = store.load(channel).filter(Result::is_ok).count();
+                    let whole = store.load(channel).flatten().count();
                     assert_eq!(whole, 20, "byte {at} of {end} changed, and nothing was said");
                 }
             }

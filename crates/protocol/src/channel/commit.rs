@@ -18,8 +18,8 @@ use crate::{
 /// A record that was checked, with what the check has found.
 #[derive(Clone, Debug)]
 pub(super) enum Prepared {
-    Entry(Authentic),
-    Receipt(Receipt, SignedReceipt),
+    Entry(Box<Authentic>),
+    Receipt(Box<Receipt>, SignedReceipt),
     Roster(SignedDocument),
     Confirmed(ReceiptId),
 }
@@ -100,7 +100,7 @@ impl Commits {
     fn own_entries(&self, me: &MemberId) -> impl Iterator<Item = &Authentic> {
         let me = me.clone();
         self.pending.iter().flat_map(|pending| &pending.records).filter_map(move |record| match record {
-            Prepared::Entry(entry) if entry.entry().party == me => Some(entry),
+            Prepared::Entry(entry) if entry.entry().party == me => Some(entry.as_ref()),
             _ => None,
         })
     }
@@ -113,7 +113,7 @@ impl Commits {
     /// Receipts whose commit is under way, our own and others'.
     pub(super) fn statements(&self) -> impl Iterator<Item = &Receipt> {
         self.pending.iter().flat_map(|pending| &pending.records).filter_map(|record| match record {
-            Prepared::Receipt(receipt, _) => Some(receipt),
+            Prepared::Receipt(receipt, _) => Some(receipt.as_ref()),
             _ => None,
         })
     }
@@ -131,7 +131,7 @@ impl Commits {
             pending
                 .records
                 .iter()
-                .any(|record| matches!(record, Prepared::Receipt(one, _) if *one == receipt))
+                .any(|record| matches!(record, Prepared::Receipt(one, _) if **one == receipt))
         };
         if let Some(pending) = self.pending.iter_mut().find(states) {
             pending.then.push(Then::Opened { request, receipt: receipt.clone() });
@@ -201,7 +201,7 @@ impl Channel {
         match record {
             Prepared::Entry(entry) => self.apply_entry(now, &entry),
             Prepared::Receipt(receipt, signed) => {
-                self.apply_receipt(receipt, signed);
+                self.apply_receipt(*receipt, signed);
                 Vec::new()
             }
             Prepared::Roster(document) => match self.roster.offer(&document) {

@@ -84,7 +84,7 @@ impl Channel {
             // Not receipted, hence offered again later.
             return;
         }
-        let mut records = vec![Prepared::Entry(authentic.clone())];
+        let mut records = vec![Prepared::Entry(Box::new(authentic.clone()))];
         let mut then = Vec::new();
         if head.party == self.config.me {
             if head.card == self.config.card.serial {
@@ -98,7 +98,7 @@ impl Channel {
             }
         } else {
             let (receipt, signed) = self.own_receipt_for(now, &authentic);
-            records.push(Prepared::Receipt(receipt, signed.clone()));
+            records.push(Prepared::Receipt(Box::new(receipt), signed.clone()));
             then.push(Then::SendReceipt { to: head.party.clone(), receipt: signed });
         }
         then.push(Then::Arrived { entry: head.clone() });
@@ -134,7 +134,7 @@ impl Channel {
             // Stated under an earlier card: whoever offers it again wants to hear it under this one.
             None if !self.commits.is_full() && !self.commits.is_stating(&head.hash, ReceiptKind::Held) => {
                 let (receipt, signed) = self.own_receipt_for(now, authentic);
-                let record = Prepared::Receipt(receipt, signed.clone());
+                let record = Prepared::Receipt(Box::new(receipt), signed.clone());
                 self.commit(vec![record], vec![Then::SendReceipt { to: peer.clone(), receipt: signed }]);
             }
             // Or stated at this moment: signed once, it goes when it is durable.
@@ -198,7 +198,7 @@ impl Channel {
             self.peer_refused(peer, format!("a receipt for {}: {why}", receipt.of));
         } else if !self.commits.is_full() {
             let then = vec![Then::Receipted { receipt: receipt.clone(), id }];
-            self.commit(vec![Prepared::Receipt(receipt, signed.clone())], then);
+            self.commit(vec![Prepared::Receipt(Box::new(receipt), signed.clone())], then);
         }
     }
 

@@ -91,8 +91,8 @@ impl Channel {
 
 fn prepare(record: Record, channel: ChannelId) -> Result<Prepared, RestoreError> {
     Ok(match record {
-        Record::Entry(item) => Prepared::Entry(item.from_own_store(channel)?),
-        Record::Receipt(signed) => Prepared::Receipt(signed.claims(channel)?, signed),
+        Record::Entry(item) => Prepared::Entry(Box::new(item.from_own_store(channel)?)),
+        Record::Receipt(signed) => Prepared::Receipt(Box::new(signed.claims(channel)?), signed),
         Record::Roster(document) => Prepared::Roster(document),
         Record::Confirmed(receipt) => Prepared::Confirmed(receipt),
     })

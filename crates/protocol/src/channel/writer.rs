@@ -142,7 +142,7 @@ impl Channel {
         }
         self.writer.volume_open = true;
         self.writer.tail = Some(head);
-        self.commit(vec![Prepared::Entry(authentic)], then);
+        self.commit(vec![Prepared::Entry(Box::new(authentic))], then);
     }
 
     pub(super) fn append(&mut self, now: Now, request: RequestId, document: SignedDocument) {
@@ -264,7 +264,7 @@ impl Channel {
         let receipt = self.state(now, kind, of);
         let signed = receipt.sign(&self.config.key);
         self.commit(
-            vec![Prepared::Receipt(receipt.clone(), signed.clone())],
+            vec![Prepared::Receipt(Box::new(receipt.clone()), signed.clone())],
             vec![Then::Opened { request, receipt }],
         );
     }
