@@ -54,6 +54,10 @@ pub const DECODED: usize = 4 * 1024 * 1024;
 pub const HELLO_HEADS: usize = 256;
 /// Most entries one Want may ask for; the asker asks again for the rest.
 pub const WANT_SPAN: u64 = 256;
+/// Bytes of texts that say who may sign which are held of one log's entries before which something is missing. They are judged
+/// again when that comes, so their texts stay in memory, and a dishonest node can leave a gap open for ever. A log of
+/// a thousand officers and their renewals has less; beyond it such an entry is taken when what stands before it is here.
+pub const PENDING_AUTHORITY: usize = 8 * 1024 * 1024;
 /// Most commits under way at once. Each holds its entry's bytes until the disk has answered.
 pub const COMMITS_IN_FLIGHT: usize = 1024;
 /// Most entries sent to one peer and not yet receipted: bounds what the peer must judge at once.

@@ -215,7 +215,7 @@ impl<'a> View<'a> {
     fn officer_of_document(&self, party: &MemberId, document: &DocumentId) -> String {
         let transcript = self.machine.transcript();
         let found = transcript.entries_of(document).find_map(|node| match &node.facts {
-            Facts::Authority(_, document) if node.head.party == *party => {
+            Facts::Authority(_, Ok(document)) if node.head.party == *party => {
                 demarche_protocol::identity::officer::Officer::parse(document.text()).ok()
             }
             _ => None,
@@ -326,13 +326,15 @@ impl<'a> View<'a> {
         transcript.effective(&of).or_else(|| transcript.entries_of(&of).next())
     }
 
-    /// The documents of its party's log that say who may sign, up to an entry, in the log's order.
+    /// The documents of its party's log that say who may sign, up to an entry, in the log's order. Of no effect ones, of which a
+    /// peer's node may enter as many as it likes, none.
     pub(crate) fn authority(&self, node: &Node) -> Vec<SignedFile> {
         let Some(log) = self.machine.transcript().log(&node.head.party) else { return Vec::new() };
         let before = log.in_order().filter(|other| other.head.seq <= node.head.seq);
         before
+            .filter(|other| other.effect == Effect::Accepted)
             .filter_map(|other| match &other.facts {
-                Facts::Authority(_, document) => SignedFile::of(document).ok(),
+                Facts::Authority(_, Ok(document)) => SignedFile::of(document).ok(),
                 _ => None,
             })
             .collect()
@@ -410,7 +412,7 @@ impl<'a> View<'a> {
             let Some(authority) = transcript.authority(party) else { continue };
             let mut seen: Vec<PublicKey> = Vec::new();
             for node in log.in_order() {
-                let Facts::Authority(_, document) = &node.facts else { continue };
+                let Facts::Authority(_, Ok(document)) = &node.facts else { continue };
                 let Ok(officer) = demarche_protocol::identity::officer::Officer::parse(document.text())
                 else {
                     continue;

@@ -102,6 +102,37 @@ async fn t1_a_void_entry_is_told_with_its_reason_on_both_sides() {
     }
 }
 
+/// T1, E8: what has no effect says nothing of who may sign; shown with every dispatch, as much of it as a peer's node likes to enter
+/// would keep officers from opening any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t1_a_dispatch_is_shown_with_those_documents_alone_that_have_effect() {
+    let stage = Stage::new();
+    let tehran = stage.party(1);
+    let t = stage.start(&tehran).await;
+    t.until(|event| event.kind == EventKind::Roster).await;
+    t.end().await;
+    let store = store_of(&stage, &tehran);
+    let mut pen = pen(&stage, &tehran, &store);
+    let unsigned = fixtures::officer(&tehran, 9, &[demarche_protocol::identity::officer::Duty::Release]);
+    let mut items: Vec<Item> = (0..20)
+        .map(|number| {
+            let text = format!("{}# {number}\n", unsigned.text());
+            pen.write(&SignedDocument::unsigned(text))
+        })
+        .collect();
+    items.push(pen.write(&statement(&stage, &tehran, "after all that", 1)));
+    lay(&stage, &store, &items.iter().collect::<Vec<_>>());
+    drop(store);
+    let t = stage.start(&tehran).await;
+    let serial = forger::head(items.last().unwrap()).seq.0;
+    let shown = t.client.show(NAME, &format!("{tehran}/{serial}")).await.unwrap();
+    let card = stage.card(&tehran, 1);
+    let officer = fixtures::officer(&tehran, 1, &[Duty::Draft, Duty::Release, Duty::Acknowledge]);
+    let names: Vec<_> = shown.authority.iter().map(|file| file.document().unwrap().id()).collect();
+    assert_eq!(names, [card.id(), officer.id()]);
+    t.end().await;
+}
+
 /// T3: what overtook its officer's document is told again when that comes: that it counts, or why it does not. Also to
 /// whoever resumes, and after a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,8 +51,9 @@ impl Turn {
 pub(super) struct Peer {
     pub(super) up: bool,
     pub(super) credit: usize,
-    /// Entries of ours without the peer's receipt under this card or a later one.
-    owed: BTreeMap<Turn, CardSerial>,
+    /// Entries of ours without the peer's receipt under this card or a later one. By name: a turn changes when an entry is found
+    /// to have no effect.
+    owed: BTreeMap<EntryHash, (Turn, CardSerial)>,
     /// Owed entries not yet sent on this path, and entries that the peer asked for.
     queue: BTreeSet<Turn>,
     /// Owed entries sent on this path, and when.
@@ -79,7 +80,7 @@ impl Peer {
 
     /// Notes an entry of ours that the peer has to receipt under `since` or a later card.
     pub(super) fn owe(&mut self, turn: Turn, since: CardSerial) {
-        let known = self.owed.entry(turn).or_insert(since);
+        let (_, known) = self.owed.entry(turn.hash).or_insert((turn, since));
         *known = since.max(*known);
         if self.up && !self.in_flight.contains_key(&turn.hash) {
             self.queue.insert(turn);
@@ -87,11 +88,13 @@ impl Peer {
     }
 
     /// The peer's receipt for an entry is durable here.
-    pub(super) fn receipted(&mut self, turn: Turn, by_card: CardSerial) {
-        if self.owed.get(&turn).is_some_and(|since| by_card >= *since) {
-            self.owed.remove(&turn);
+    pub(super) fn receipted(&mut self, entry: &EntryHash, by_card: CardSerial) {
+        if let Some((turn, since)) = self.owed.get(entry).copied()
+            && by_card >= since
+        {
+            self.owed.remove(entry);
             self.queue.remove(&turn);
-            self.in_flight.remove(&turn.hash);
+            self.in_flight.remove(entry);
         }
     }
 
@@ -136,7 +139,7 @@ impl Peer {
     fn start(&mut self, hello: Hello) {
         self.stop();
         self.up = true;
-        self.queue = self.owed.keys().copied().collect();
+        self.queue = self.owed.values().map(|(turn, _)| *turn).collect();
         self.answers.push_back(Frame::Hello(hello));
         self.unsaid = self.unconfirmed.keys().copied().collect();
     }
@@ -191,7 +194,7 @@ impl Peer {
             return None;
         }
         self.queue.remove(&turn);
-        if self.owed.contains_key(&turn) {
+        if self.owed.contains_key(&turn.hash) {
             self.in_flight.insert(turn.hash, (turn, now.monotonic));
         }
         self.credit = self.credit.saturating_sub(size_of(&turn.hash));

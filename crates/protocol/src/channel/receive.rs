@@ -14,7 +14,9 @@ use crate::{
     },
     limits,
     time::Now,
-    transcript::{Authentic, EntryError, Facts, Item, Receipt, ReceiptError, ReceiptKind, SignedReceipt},
+    transcript::{
+        Authentic, EntryError, Facts, Item, Node, Receipt, ReceiptError, ReceiptKind, Seq, SignedReceipt,
+    },
 };
 
 /// Why an entry from a peer is not taken.
@@ -84,6 +86,10 @@ impl Channel {
             // Not receipted, hence offered again later.
             return;
         }
+        if !self.has_room_for(&authentic) {
+            let why = format!("entry {head}: too much of this log is held before which something is missing");
+            return self.peer_refused(peer, why);
+        }
         let mut records = vec![Prepared::Entry(Box::new(authentic.clone()))];
         let mut then = Vec::new();
         if head.party == self.config.me {
@@ -109,6 +115,17 @@ impl Channel {
         }
         self.consider_before(now, peer, &authentic);
         self.commit(records, then);
+    }
+
+    /// Whether a document that says who may sign may be held although what stands before it is not here. It is offered again,
+    /// and taken when the gap fills.
+    fn has_room_for(&self, authentic: &Authentic) -> bool {
+        let Some(log) = self.transcript.log(&authentic.entry().party) else { return false };
+        let follows = || log.get(&authentic.entry().prev).is_some_and(Node::is_chained);
+        log.pending_texts() < limits::PENDING_AUTHORITY
+            || !authentic.facts().is_authority()
+            || authentic.entry().seq == Seq::FIRST
+            || follows()
     }
 
     /// The entry is held already: its author gets our receipt once more, the same bytes.
@@ -259,7 +276,7 @@ impl Channel {
         }
         let Some(node) = self.transcript.get(&head.hash) else { return Vec::new() };
         let turn = Turn::of(node);
-        if let Facts::Authority(DocumentType::Card, card) = entry.facts() {
+        if let Facts::Authority(DocumentType::Card, Ok(card)) = entry.facts() {
             self.learn_card(&head.party, card);
         }
         if head.party == self.config.me {
@@ -297,10 +314,8 @@ impl Channel {
             {
                 author.unconfirmed(signed.id(), signed.clone());
             }
-        } else if let (Some(node), Some(peer)) =
-            (self.transcript.get(&receipt.of.hash), self.peers.get_mut(&receipt.by))
-        {
-            peer.receipted(Turn::of(node), receipt.by_card);
+        } else if let Some(peer) = self.peers.get_mut(&receipt.by) {
+            peer.receipted(&receipt.of.hash, receipt.by_card);
         }
         self.evidence.insert(receipt, signed);
     }

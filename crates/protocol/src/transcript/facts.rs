@@ -2,12 +2,15 @@
 
 use crate::{
     dispatch::{Content, Dispatch, Kind, Nature, Position, Precedence},
-    document::{DocumentType, SignedDocument},
+    document::{DocumentError, DocumentType, SignedDocument},
     hash::{ChannelId, DocumentId},
-    identity::{keys::PublicKey, member::MemberId},
+    identity::{
+        card::Card, keys::PublicKey, member::MemberId, officer::Officer, revocation::Revocation,
+        roots::Roots, suspension::Suspension,
+    },
     labels::Namespace,
     time::Timestamp,
-    transcript::effect::Void,
+    transcript::effect::{Effect, Void},
 };
 
 /// What is kept in memory of an entry's document.
@@ -15,8 +18,9 @@ use crate::{
 pub enum Facts {
     /// A dispatch; its text stays in the store.
     Dispatch(DispatchFacts),
-    /// A document that changes who may sign.
-    Authority(DocumentType, SignedDocument),
+    /// A document of a type that changes who may sign. Its text is kept while it has effect or may yet have; of what never
+    /// will, only the reason is: a peer's node may enter as much of that as it likes.
+    Authority(DocumentType, Result<SignedDocument, Void>),
     /// Nothing that could have effect.
     Junk(Void),
 }
@@ -59,7 +63,7 @@ impl Facts {
                 Err(why) => Self::Junk(Void::NotADocument(why.to_string())),
                 Ok(dispatch) => Self::Dispatch(DispatchFacts::of(&dispatch, document)),
             },
-            Some(kind) => Self::Authority(kind, document.clone()),
+            Some(kind) => Self::Authority(kind, may_have_effect(kind, document).map(|()| document.clone())),
         }
     }
 
@@ -68,18 +72,50 @@ impl Facts {
         matches!(self, Self::Authority(..))
     }
 
-    /// Its place in the order of service: authority first, then by precedence; junk last.
+    /// Its judgement is final: what has no effect never will have any, and its text is not needed again.
+    pub(super) fn settled(&mut self, verdict: &Effect) {
+        if let (Self::Authority(_, text @ Ok(_)), Effect::Void(why)) = (self, verdict) {
+            *text = Err(why.clone());
+        }
+    }
+
+    /// Bytes of the text that is kept.
+    pub(super) fn text_kept(&self) -> usize {
+        match self {
+            Self::Authority(_, Ok(document)) => document.text().len(),
+            Self::Authority(_, Err(_)) | Self::Dispatch(_) | Self::Junk(_) => 0,
+        }
+    }
+
+    /// Its place in the order of service: authority first, then by precedence; what can have no effect last.
     pub fn rank(&self) -> u8 {
         match self {
-            Self::Authority(..) => 0,
+            Self::Authority(_, Ok(_)) => 0,
             Self::Dispatch(dispatch) => match dispatch.precedence {
                 Precedence::Flash => 1,
                 Precedence::Immediate => 2,
                 Precedence::Priority => 3,
                 Precedence::Routine => 4,
             },
-            Self::Junk(_) => 5,
+            Self::Authority(_, Err(_)) | Self::Junk(_) => 5,
         }
+    }
+}
+
+/// Whether a document that changes who may sign can have effect anywhere: whether it is what its first line says.
+fn may_have_effect(kind: DocumentType, document: &SignedDocument) -> Result<(), Void> {
+    let text = document.text();
+    let credential = |why: DocumentError| Void::Credential(why.to_string());
+    match kind {
+        DocumentType::Card => Card::parse(text).map(|_| ()).map_err(credential),
+        DocumentType::Roots => Roots::parse(text).map(|_| ()).map_err(credential),
+        DocumentType::Officer => Officer::parse(text).map(|_| ()).map_err(credential),
+        DocumentType::Revocation => Revocation::parse(text).map(|_| ()).map_err(credential),
+        DocumentType::Suspension => {
+            Suspension::parse(text).map(|_| ()).map_err(|why| Void::NotADocument(why.to_string()))
+        }
+        DocumentType::Charter => Err(Void::OutOfPlace("charter")),
+        DocumentType::Dispatch => Err(Void::OutOfPlace("dispatch")),
     }
 }
 

@@ -100,7 +100,13 @@ impl Judge {
                 queue.extend(self.resting.get(&Some(hash)).into_iter().flatten().copied());
             }
         }
-        if let Some(log) = logs.get(party) {
+        if let Some(log) = logs.get_mut(party) {
+            // Whatever it rests on stands before it in its chain and is final as well: no entry to come changes the verdict.
+            for hash in &entries {
+                if let Some(node) = log.get_mut(hash) {
+                    node.facts.settled(&node.verdict);
+                }
+            }
             self.branches.settle(log, &entries, &self.signed);
             if !restoring {
                 changed.extend(self.branches.suspects().copied());
@@ -163,10 +169,13 @@ impl Judge {
                 Ok(()) => (Effect::Accepted, None),
                 Err(why) => (Effect::Void(why), None),
             },
-            (None, Facts::Authority(kind, document)) => match before.after(*kind, document, node.head.hash) {
-                Ok(after) => (Effect::Accepted, Some(Arc::new(after))),
-                Err(why) => (Effect::Void(why), Some(Arc::clone(&before))),
-            },
+            (None, Facts::Authority(_, Err(why))) => (Effect::Void(why.clone()), Some(Arc::clone(&before))),
+            (None, Facts::Authority(kind, Ok(document))) => {
+                match before.after(*kind, document, node.head.hash) {
+                    Ok(after) => (Effect::Accepted, Some(Arc::new(after))),
+                    Err(why) => (Effect::Void(why), Some(Arc::clone(&before))),
+                }
+            }
         };
         Some(Judged { before: Some(before), verdict, after })
     }

@@ -111,6 +111,8 @@ pub struct Log {
     tips: BTreeMap<CardSerial, Vec<Head>>,
     /// Some entry has two successors.
     branched: bool,
+    /// Bytes of the texts kept of pending entries, which may be judged otherwise when their gap fills.
+    pending_texts: usize,
 }
 
 impl Log {
@@ -122,6 +124,7 @@ impl Log {
         let siblings = self.children.entry(prev).or_default();
         siblings.push(hash);
         self.branched |= siblings.len() > 1;
+        self.pending_texts += node.facts.text_kept();
         self.nodes.insert(hash, node);
         self.chain(hash)
     }
@@ -136,9 +139,13 @@ impl Log {
             node.chaining = chaining;
             match chaining {
                 Chaining::Pending => continue,
-                // What follows it is misplaced as well.
-                Chaining::Misplaced => {}
+                // What follows it is misplaced as well. Its text says nothing any more.
+                Chaining::Misplaced => {
+                    self.pending_texts = self.pending_texts.saturating_sub(node.facts.text_kept());
+                    node.facts.settled(&Effect::Void(Void::Misplaced));
+                }
                 Chaining::Chained { .. } => {
+                    self.pending_texts = self.pending_texts.saturating_sub(node.facts.text_kept());
                     node.jump = jump;
                     let head = node.head.clone();
                     let prev = node.prev;
@@ -265,6 +272,11 @@ impl Log {
     /// The contiguous end of one volume.
     pub fn tip_of(&self, card: CardSerial) -> Option<&Head> {
         self.tips.get(&card)?.iter().max_by_key(|head| (head.seq, std::cmp::Reverse(head.hash)))
+    }
+
+    /// Bytes of the texts kept of entries before which something is missing.
+    pub(crate) const fn pending_texts(&self) -> usize {
+        self.pending_texts
     }
 
     /// Whether some entry has two successors.

@@ -219,10 +219,10 @@ impl Transcript {
         let tip = self.logs.get(party).and_then(|log| log.tip_of(card)).map(|tip| tip.hash);
         let authority = self.authority_at(party, tip).ok_or(Void::WrongParty)?;
         match facts {
-            Facts::Junk(why) => Err(why.clone()),
             Facts::Dispatch(dispatch) => authority.judge(dispatch, &self.charter),
             Facts::Authority(DocumentType::Card, _) => Err(Void::OutOfPlace("card")),
-            Facts::Authority(kind, document) => {
+            Facts::Junk(why) | Facts::Authority(_, Err(why)) => Err(why.clone()),
+            Facts::Authority(kind, Ok(document)) => {
                 authority.after(*kind, document, EntryHash::from_bytes([0; 32])).map(|_| ())
             }
         }
