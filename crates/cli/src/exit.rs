@@ -20,6 +20,12 @@ pub enum Exit {
     Unverified = 6,
     /// Refused or expired on the way.
     RefusedOnTheWay = 7,
+    /// SIGHUP came while something was in hand, and it was kept.
+    HungUp = 128 + 1,
+    /// SIGINT, likewise.
+    Interrupted = 128 + 2,
+    /// SIGTERM, likewise.
+    Terminated = 128 + 15,
 }
 
 impl Exit {
@@ -33,6 +39,14 @@ impl Exit {
         (Self::OutOfTime, "`--wait` ran out of time (recorded; will go on)"),
         (Self::Unverified, "a verification failed"),
         (Self::RefusedOnTheWay, "refused or expired on the way"),
+    ];
+
+    /// How it ended when a signal came while it held something typed or signed, which was kept: as shells count, 128 and the
+    /// signal's number. No node's refusal names these.
+    pub const SIGNALS: [(Self, &'static str); 3] = [
+        (Self::HungUp, "SIGHUP; what was in hand is kept"),
+        (Self::Interrupted, "SIGINT, likewise"),
+        (Self::Terminated, "SIGTERM, likewise"),
     ];
 
     /// The number.
@@ -59,5 +73,6 @@ mod tests {
         assert_eq!(Exit::from_code(6), Exit::Unverified);
         assert_eq!(Exit::from_code(0), Exit::Failed);
         assert_eq!(Exit::from_code(200), Exit::Failed);
+        assert_eq!(Exit::from_code(130), Exit::Failed);
     }
 }

@@ -4,7 +4,7 @@
 //! channel is founded. They share: [`world`] (screen, input, environment, clock), [`screen`] (the one door to the
 //! terminal), [`error`] and [`exit`] (how a command fails), [`keyfile`] and [`profile`]. A dispatch goes through
 //! [`compose`], [`station`] (which node, channel, key), [`original`] (what is answered is verified first), [`outbox`]
-//! and [`wait`].
+//! and [`wait`]; what ends it from outside on that way is heeded by [`interrupts`].
 
 pub mod args;
 pub mod ceremony;
@@ -13,6 +13,7 @@ pub mod compose;
 pub mod error;
 pub mod escape;
 pub mod exit;
+pub mod interrupts;
 pub mod keyfile;
 pub mod original;
 pub mod outbox;

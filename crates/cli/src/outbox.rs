@@ -1,5 +1,5 @@
-//! From a signed document to the node's log: post it, and after any failure keep it as a file that `demarche send`
-//! takes as often as one likes.
+//! From a signed document to the node's log: it is kept as a file, posted, and the file removed when the node has it. After
+//! any failure the file is there, and `demarche send` takes it as often as one likes.
 
 use std::path::{Path, PathBuf};
 
@@ -9,18 +9,20 @@ use demarche_protocol::document::SignedDocument;
 use crate::{
     error::{Failure, Result, failed},
     screen::Screen,
+    world::World,
 };
 
 /// A signed document on its way, and where to keep it if it does not get there.
 pub struct Outgoing {
-    /// What is sent.
-    pub file: SignedFile,
+    file: SignedFile,
     /// What it is called when it is kept: `demarche-breach-1a2b3c4d.json`.
-    pub name: String,
-    /// Where it is kept; `None` when it lies in a file already.
-    pub keep_in: Option<PathBuf>,
-    /// The file it lies in already.
-    pub lies_in: Option<PathBuf>,
+    name: String,
+    /// Where it is kept.
+    keep_in: PathBuf,
+    /// The file it lies in.
+    lies_in: Option<PathBuf>,
+    /// Whether that is the officer's own, and stays when the node has it.
+    stays: bool,
 }
 
 impl Outgoing {
@@ -28,47 +30,60 @@ impl Outgoing {
     pub fn new(document: &SignedDocument, kind: &str, keep_in: &Path) -> Result<Self> {
         let file = SignedFile::of(document).map_err(|why| failed(crate::error::chain(&why)))?;
         let name = format!("demarche-{kind}-{}.json", document.id().short());
-        Ok(Self { file, name, keep_in: Some(keep_in.to_owned()), lies_in: None })
+        Ok(Self { file, name, keep_in: keep_in.to_owned(), lies_in: None, stays: false })
     }
 
     /// A document that lies in a file.
     pub fn of_file(file: SignedFile, path: &Path) -> Self {
-        Self { file, name: String::new(), keep_in: None, lies_in: Some(path.to_owned()) }
+        let keep_in = PathBuf::from(".");
+        Self { file, name: String::new(), keep_in, lies_in: Some(path.to_owned()), stays: true }
     }
 
-    /// Posts it. Whatever fails, the signed file is there afterwards and the failure ends with how to send it.
-    pub async fn post(&self, client: &Client, channel: &str, screen: &mut Screen) -> Result<Sent> {
-        let posted = tokio::select! {
-            posted = client.send(channel, &self.file) => posted,
-            _ = tokio::signal::ctrl_c() => {
-                return Err(self.kept(failed("interrupted before the node answered"), screen));
-            }
+    /// Posts it. It lies in a file from before the first byte goes out until the node has answered that it is recorded:
+    /// whatever ends this process in between, and whatever fails, it is there, and the failure ends with how to send it.
+    pub async fn post(&mut self, client: &Client, channel: &str, world: &mut World) -> Result<Sent> {
+        world.interrupts.heed();
+        // A disk that takes nothing is no reason not to send; if that fails too, the last resort is the screen.
+        let _ = self.keep();
+        let posting = async {
+            client.send(channel, &self.file).await.map_err(|error| {
+                let unknown = error.outcome_unknown()
+                    || matches!(&error, ClientError::Problem(problem) if problem.code == Code::OutcomeUnknown);
+                (Failure::from(error), unknown)
+            })
         };
-        posted.map_err(|error| {
-            let unknown = error.outcome_unknown()
-                || matches!(&error, ClientError::Problem(problem) if problem.code == Code::OutcomeUnknown);
-            let failure = Failure::from(error);
-            let failure = if unknown {
-                failure.line("it may be recorded all the same; sending the same file again is safe")
-            } else {
-                failure
-            };
-            self.kept(failure, screen)
-        })
+        let posted = tokio::select! {
+            biased;
+            ending = world.interrupts.caught() => {
+                let failure = Failure::from(ending).line("the node had not answered yet");
+                Err((failure, true))
+            }
+            posted = posting => posted,
+        };
+        match posted {
+            Ok(sent) => {
+                self.forget(&mut world.screen);
+                Ok(sent)
+            }
+            Err((failure, false)) => Err(self.kept(failure, &mut world.screen)),
+            Err((failure, true)) => {
+                let failure =
+                    failure.line("it may be recorded all the same; sending the same file again is safe");
+                Err(self.kept(failure, &mut world.screen))
+            }
+        }
     }
 
     /// Keeps the signed file and says where.
-    pub fn kept(&self, mut failure: Failure, screen: &mut Screen) -> Failure {
-        if let Some(path) = &self.lies_in {
-            failure.kept = Some(path.clone());
-            return failure.help(send_command(path));
-        }
+    fn kept(&mut self, mut failure: Failure, screen: &mut Screen) -> Failure {
         match self.keep() {
             Ok(path) => {
-                let command = send_command(&path);
-                failure.lines.push(format!("nothing is lost: it is signed and kept in {}", path.display()));
-                failure.kept = Some(path);
-                failure.help(command)
+                if !self.stays {
+                    let line = format!("nothing is lost: it is signed and kept in {}", path.display());
+                    failure.lines.push(line);
+                }
+                failure.kept = Some(path.clone());
+                failure.help(send_command(&path))
             }
             Err(why) => {
                 // The last resort: what was signed stays on the screen.
@@ -81,19 +96,30 @@ impl Outgoing {
         }
     }
 
-    /// Keeps the signed file, readable by its owner alone.
-    pub fn keep(&self) -> std::io::Result<PathBuf> {
-        let directory = self.keep_in.clone().unwrap_or_else(|| PathBuf::from("."));
+    /// Keeps the signed file durably, readable by its owner alone, unless it lies in one already; gives where.
+    pub fn keep(&mut self) -> std::io::Result<PathBuf> {
+        if let Some(path) = &self.lies_in {
+            return Ok(path.clone());
+        }
         let json = self.file.to_json();
-        let path = directory.join(&self.name);
-        match layout::write(&path, json.as_bytes(), layout::PRIVATE) {
-            Ok(()) => Ok(path),
-            Err(first) => {
-                let elsewhere = std::env::temp_dir().join(&self.name);
-                layout::write(&elsewhere, json.as_bytes(), layout::PRIVATE)
-                    .map(|()| elsewhere)
-                    .map_err(|_| first)
-            }
+        let write = |directory: &Path| {
+            let path = directory.join(&self.name);
+            layout::write(&path, json.as_bytes(), layout::PRIVATE).map(|()| path)
+        };
+        let path = write(&self.keep_in).or_else(|first| write(&std::env::temp_dir()).map_err(|_| first))?;
+        self.lies_in = Some(path.clone());
+        Ok(path)
+    }
+
+    /// Removes what was kept only for the time of sending.
+    fn forget(&mut self, screen: &mut Screen) {
+        if self.stays {
+            return;
+        }
+        if let Some(path) = self.lies_in.take()
+            && let Err(why) = layout::remove(&path)
+        {
+            screen.note(format!("{} is recorded and could not be removed: {why}", path.display()));
         }
     }
 }
@@ -145,7 +171,7 @@ mod tests {
     #[test]
     fn a_signed_file_that_cannot_be_kept_where_it_should_is_kept_elsewhere() {
         let document = SignedDocument::unsigned("demarche = \"dispatch/1\"\n");
-        let outgoing = Outgoing::new(&document, "breach", Path::new("/nonexistent")).unwrap();
+        let mut outgoing = Outgoing::new(&document, "breach", Path::new("/nonexistent")).unwrap();
         let path = outgoing.keep().unwrap();
         assert!(path.starts_with(std::env::temp_dir()));
         let back = crate::profile::read_signed_file(&path).unwrap();

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::{
     error::Result,
     exit::Exit,
+    interrupts::{Ending, Interrupts},
     screen::{Line, Screen, Style},
     view,
 };
@@ -69,9 +70,11 @@ pub struct Followed<'a> {
     pub charter: Option<&'a Charter>,
     /// How far and how long.
     pub waiting: &'a Waiting,
+    /// What ends the waiting from outside.
+    pub interrupts: &'a Interrupts,
 }
 
-/// Shows each step until the goal, the end of time, or Ctrl-C. Gives the state it had come to.
+/// Shows each step until the goal, the end of time, or a signal. Gives the state it had come to.
 pub async fn follow(followed: &Followed<'_>, screen: &mut Screen) -> Result<(State, Exit)> {
     let Followed { sent, waiting, .. } = followed;
     let (goal, limit) = waiting.goal(screen.is_terminal());
@@ -97,9 +100,14 @@ pub async fn follow(followed: &Followed<'_>, screen: &mut Screen) -> Result<(Sta
             )));
             Ok((course.state, Exit::OutOfTime))
         }
-        _ = tokio::signal::ctrl_c() => {
+        ending = followed.interrupts.caught() => {
             screen.note(format!("left going: it is recorded and will be delivered; see demarche show {}", sent.serial));
-            Ok((course.state, if waiting.wait.is_some() { Exit::OutOfTime } else { Exit::Done }))
+            Ok((course.state, match ending {
+                // A person who goes away from it has done what was to be done.
+                Ending::Interrupted if waiting.wait.is_none() => Exit::Done,
+                Ending::Interrupted => Exit::OutOfTime,
+                Ending::HungUp | Ending::Terminated => ending.exit(),
+            }))
         }
     }
 }

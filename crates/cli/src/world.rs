@@ -4,13 +4,20 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    io::{self, BufRead, BufReader, IsTerminal as _, Read as _},
+    io::{self, BufRead, BufReader, IsTerminal as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use demarche_protocol::time::Timestamp;
+use tokio::sync::oneshot;
 
-use crate::screen::Screen;
+use crate::{
+    error::{Result, failed},
+    interrupts::Interrupts,
+    screen::Screen,
+};
 
 /// Everything a command may touch besides files and the node's socket.
 pub struct World {
@@ -24,6 +31,8 @@ pub struct World {
     pub now: Box<dyn Fn() -> Timestamp + Send>,
     /// The current directory: kept files go there.
     pub directory: PathBuf,
+    /// What ends a command from outside.
+    pub interrupts: Interrupts,
 }
 
 impl World {
@@ -35,6 +44,7 @@ impl World {
             env: Env::new(std::env::vars_os()),
             now: Box::new(wall_clock),
             directory: PathBuf::from("."),
+            interrupts: Interrupts::of_process(),
         }
     }
 
@@ -50,16 +60,16 @@ pub fn wall_clock() -> Timestamp {
     Timestamp::from_millis(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
 }
 
-/// Stdin.
+/// Stdin. Whatever waits for it can be interrupted: it is read in a thread of its own, which is left behind then.
 pub struct Input {
-    from: Box<dyn BufRead + Send>,
+    from: Arc<Mutex<Box<dyn BufRead + Send>>>,
     terminal: bool,
 }
 
 impl Input {
     /// Input from this reader; `terminal` says whether a person types.
     pub fn new(from: Box<dyn BufRead + Send>, terminal: bool) -> Self {
-        Self { from, terminal }
+        Self { from: Arc::new(Mutex::new(from)), terminal }
     }
 
     /// Whether a person types.
@@ -68,22 +78,55 @@ impl Input {
     }
 
     /// One line without its end; `None` at the end of input. What is not UTF-8 is replaced: a person retypes it.
-    pub fn line(&mut self) -> io::Result<Option<String>> {
+    pub fn line(&self) -> io::Result<Option<String>> {
         let mut bytes = Vec::new();
-        if self.from.read_until(b'\n', &mut bytes)? == 0 {
+        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        if from.read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
         let text = String::from_utf8_lossy(&bytes);
         Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
     }
 
-    /// Everything to the end, at most `limit` bytes and one more, so that the caller sees when there was more.
-    pub fn everything(&mut self, limit: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        (&mut self.from).take(more).read_to_end(&mut bytes)?;
-        Ok(bytes)
+    /// The same, to be waited for beside other things.
+    pub async fn typed_line(&self) -> io::Result<Option<String>> {
+        let here = Self { from: Arc::clone(&self.from), terminal: self.terminal };
+        in_a_thread(move || here.line()).await
     }
+
+    /// Everything to the end, at most `limit` bytes and one more, so that the caller sees when there was more. When it is
+    /// cut short, by a signal or a failure, that is given beside what was read so far.
+    pub async fn everything(&self, limit: usize, interrupts: &Interrupts) -> (Vec<u8>, Result<()>) {
+        let so_far = Arc::new(Mutex::new(Vec::new()));
+        let (from, to) = (Arc::clone(&self.from), Arc::clone(&so_far));
+        let reading = in_a_thread(move || {
+            let mut from = from.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                let bytes = from.fill_buf()?;
+                let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+                let taken = bytes.len().min((limit + 1).saturating_sub(to.len()));
+                to.extend(bytes.iter().take(taken));
+                drop(to);
+                if taken == 0 {
+                    return Ok(());
+                }
+                from.consume(taken);
+            }
+        });
+        let reading = async { reading.await.map_err(|why| failed(format!("stdin cannot be read: {why}"))) };
+        let done = interrupts.or(reading).await;
+        let read = std::mem::take(&mut *so_far.lock().unwrap_or_else(PoisonError::into_inner));
+        (read, done)
+    }
+}
+
+async fn in_a_thread<T: Send + 'static>(
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (tell, told) = oneshot::channel();
+    // Who waited may have gone.
+    thread::Builder::new().spawn(move || drop(tell.send(read())))?;
+    told.await.map_err(|_| io::Error::other("its reader ended"))?
 }
 
 /// The environment's variables.

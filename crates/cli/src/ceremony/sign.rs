@@ -184,6 +184,7 @@ mod tests {
             env: Env::new([("HOME".into(), "/nonexistent".into())]),
             now: Box::new(crate::world::wall_clock),
             directory: ".".into(),
+            interrupts: crate::interrupts::Interrupts::given().1,
         }
     }
 

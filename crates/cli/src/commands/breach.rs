@@ -69,14 +69,21 @@ pub(super) async fn run(command: Breach, globals: &Globals, world: &mut World) -
     if world.is_asked() && command.body_file.is_none() {
         return dialogue::run(command, globals, world).await;
     }
-    let typed = Typed::read(command.body_file.as_ref(), world)?;
+    let typed = Typed::read(command.body_file.as_ref(), world).await?;
     let keeping = release::keeping(&command.sending, world);
-    let done = report(&command, &typed, globals, world).await;
+    let interrupts = world.interrupts.clone();
+    let drafted = interrupts.or(draft(&command, &typed, globals, world)).await;
+    let done = release::drafted(drafted, &command.sending, world).await;
     let again = format!("demarche breach {}", command.provision.as_deref().unwrap_or("PROVISION"));
     typed.kept_if_failed(done, &keeping, &again)
 }
 
-async fn report(command: &Breach, typed: &Typed, globals: &Globals, world: &mut World) -> Result<Exit> {
+async fn draft(
+    command: &Breach,
+    typed: &Typed,
+    globals: &Globals,
+    world: &mut World,
+) -> Result<(Author, Dispatch)> {
     let text = typed.tidied()?;
     let author = Author::of(globals, world, None).await?;
     let Some(code) = &command.provision else {
@@ -86,14 +93,18 @@ async fn report(command: &Breach, typed: &Typed, globals: &Globals, world: &mut 
     };
     let provision = provision(code, &author.pin.charter)?;
     let (dispatch, changes) = notice(command, provision, &text, &author, world)?;
-    for case in similar::recent(&author, code, (world.now)()).await {
+    if let Some((newest, others)) = similar::recent(&author, code, (world.now)()).await.split_first() {
+        let others = match others.len() {
+            0 => String::new(),
+            count => format!(" (and {count} more before it; see demarche cases)"),
+        };
         world.screen.note(format!(
-            "note: {} was opened minutes ago under the same provision: {}",
-            case.serial, case.title
+            "note: {} was opened minutes ago under the same provision: {}{others}",
+            newest.serial, newest.title
         ));
     }
     release::tell_changes(&changes, world);
-    release::release(dispatch, &author, &command.sending, world).await
+    Ok((author, dispatch))
 }
 
 /// The provision of this code in the pinned charter, or a refusal that lists those there are.

@@ -1,6 +1,9 @@
 //! What all commands that sign share: text in, duty checked, changes told, signed, posted, followed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use demarche_control::{
     layout,
@@ -16,11 +19,12 @@ use demarche_protocol::{
     labels::Namespace,
     limits,
 };
+use tokio::time::timeout;
 
 use crate::{
     args::{Globals, Sending},
     compose::{self, Tidied},
-    error::{Result, failed, refused},
+    error::{Failure, Result, refused},
     exit::Exit,
     original::{self, Original},
     outbox::{Outgoing, keep_text},
@@ -33,6 +37,8 @@ use crate::{
 
 /// Longest input that is read as a text, in bytes: enough to keep whole what is far too long to send.
 const INPUT: usize = 4 * 1024 * 1024;
+/// How long the node may take over what is only asked to help the officer. It is not waited for before a notice goes out.
+pub(super) const ASK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who signs, where.
 pub struct Author {
@@ -79,7 +85,8 @@ impl Author {
 
     /// Refuses early what would be void, where the officer's document is known. A node that is away is no hindrance.
     async fn check_duty(&self, duty: Duty, world: &mut World) -> Result<()> {
-        let Ok(officers) = self.station.client.officers(&self.pin.path()).await else { return Ok(()) };
+        let asked = timeout(ASK_WITHIN, self.station.client.officers(&self.pin.path())).await;
+        let Ok(Ok(officers)) = asked else { return Ok(()) };
         let key = self.key.public();
         let mine = officers.iter().find(|officer| {
             officer.party == self.pin.party
@@ -120,31 +127,36 @@ pub struct Typed {
     name: String,
     /// Lies in a file of the officer's own already.
     in_file: bool,
+    /// Why it is not whole.
+    cut: Option<Failure>,
 }
 
 impl Typed {
     /// From `file`, else from stdin to its end.
-    pub fn read(file: Option<&PathBuf>, world: &mut World) -> Result<Self> {
+    pub async fn read(file: Option<&PathBuf>, world: &mut World) -> Result<Self> {
         if let Some(path) = file {
             let limit = u64::try_from(INPUT).unwrap_or(u64::MAX);
             let bytes = layout::read_bounded(path, limit).map_err(|why| unreadable(path, &why))?;
-            return Ok(Self { bytes, name: path.display().to_string(), in_file: true });
+            return Ok(Self { bytes, name: path.display().to_string(), in_file: true, cut: None });
         }
         if world.input.is_terminal() {
             world.screen.note("Text, ended by Ctrl-D on a line of its own:");
         }
-        let bytes = world.input.everything(INPUT);
-        let bytes = bytes.map_err(|why| failed(format!("stdin cannot be read: {why}")))?;
-        Ok(Self { bytes, name: "the text on stdin".to_owned(), in_file: false })
+        world.interrupts.heed();
+        let (bytes, done) = world.input.everything(INPUT, &world.interrupts).await;
+        Ok(Self { bytes, name: "the text on stdin".to_owned(), in_file: false, cut: done.err() })
     }
 
     /// Lines that a person typed in answer to a question.
     pub fn of_lines(text: &str) -> Self {
-        Self { bytes: text.as_bytes().to_vec(), name: "the text".to_owned(), in_file: false }
+        Self { bytes: text.as_bytes().to_vec(), name: "the text".to_owned(), in_file: false, cut: None }
     }
 
     /// The text, mended.
     pub fn tidied(&self) -> Result<Tidied> {
+        if let Some(cut) = &self.cut {
+            return Err(cut.clone());
+        }
         if self.bytes.len() > INPUT {
             return Err(refused(format!(
                 "{} has more than {INPUT} bytes; at most {} are allowed",
@@ -175,6 +187,16 @@ pub fn tell_changes(changes: &[String], world: &mut World) {
     }
 }
 
+/// Goes on with what was drafted; see [`release`].
+pub async fn drafted(
+    drafted: Result<(Author, Dispatch)>,
+    sending: &Sending,
+    world: &mut World,
+) -> Result<Exit> {
+    let (author, dispatch) = drafted?;
+    release(dispatch, &author, sending, world).await
+}
+
 /// Checks the duty, signs, posts and follows. From the signature on, every failure leaves the signed file behind.
 pub async fn release(
     dispatch: Dispatch,
@@ -182,15 +204,16 @@ pub async fn release(
     sending: &Sending,
     world: &mut World,
 ) -> Result<Exit> {
-    let outgoing = sign(&dispatch, author, sending, world).await?;
+    let mut outgoing = sign(&dispatch, author, sending, world).await?;
     let pin = &author.pin;
-    let sent = outgoing.post(&author.station.client, &pin.path(), &mut world.screen).await?;
+    let sent = outgoing.post(&author.station.client, &pin.path(), world).await?;
     let followed = Followed {
         client: &author.station.client,
         channel: pin.channel,
         sent: &sent,
         charter: Some(&pin.charter),
         waiting: &sending.waiting,
+        interrupts: &world.interrupts,
     };
     let (state, exit) = wait::follow(&followed, &mut world.screen).await?;
     world.screen.json(&Sent { state, ..sent });
@@ -204,7 +227,9 @@ pub async fn sign(
     sending: &Sending,
     world: &mut World,
 ) -> Result<Outgoing> {
-    author.check_duty(dispatch.kind().duty(), world).await?;
+    world.interrupts.heed();
+    let interrupts = world.interrupts.clone();
+    interrupts.or(author.check_duty(dispatch.kind().duty(), world)).await?;
     let document = compose::render(dispatch)?.signed_by(Namespace::Dispatch, &author.key);
     Outgoing::new(&document, dispatch.kind().as_str(), &keeping(sending, world))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use demarche_protocol::dispatch::{Content, Position, Precedence, Reply as Replying};
+use demarche_protocol::dispatch::{Content, Dispatch, Position, Precedence, Reply as Replying};
 
 use super::release::{self, Author, Typed};
 use crate::{
@@ -40,14 +40,21 @@ pub struct Reply {
 }
 
 pub(super) async fn run(command: Reply, globals: &Globals, world: &mut World) -> Result<Exit> {
-    let typed = Typed::read(command.body_file.as_ref(), world)?;
+    let typed = Typed::read(command.body_file.as_ref(), world).await?;
     let keeping = release::keeping(&command.sending, world);
     let again = format!("demarche reply {} --position {}", command.case, command.position);
-    let done = reply(&command, &typed, globals, world).await;
+    let interrupts = world.interrupts.clone();
+    let drafted = interrupts.or(draft(&command, &typed, globals, world)).await;
+    let done = release::drafted(drafted, &command.sending, world).await;
     typed.kept_if_failed(done, &keeping, &again)
 }
 
-async fn reply(command: &Reply, typed: &Typed, globals: &Globals, world: &mut World) -> Result<Exit> {
+async fn draft(
+    command: &Reply,
+    typed: &Typed,
+    globals: &Globals,
+    world: &mut World,
+) -> Result<(Author, Dispatch)> {
     let text = typed.tidied()?;
     compose::check_body("the reply", &text.text)?;
     let author = Author::of(globals, world, command.case.channel.as_deref()).await?;
@@ -59,5 +66,5 @@ async fn reply(command: &Reply, typed: &Typed, globals: &Globals, world: &mut Wo
     let content = Content::Reply(Replying { case, position: command.position, body: text.text });
     let precedence = command.precedence.unwrap_or(of.precedence);
     let dispatch = author.dispatch(world, of.nature, precedence, content);
-    release::release(dispatch, &author, &command.sending, world).await
+    Ok((author, dispatch))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use demarche_protocol::dispatch::{Content, Nature, Precedence, Statement};
+use demarche_protocol::dispatch::{Content, Dispatch, Nature, Precedence, Statement};
 
 use super::{
     release::{self, Author, Typed},
@@ -44,14 +44,21 @@ pub struct Say {
 }
 
 pub(super) async fn run(command: Say, globals: &Globals, world: &mut World) -> Result<Exit> {
-    let typed = Typed::read(command.body_file.as_ref(), world)?;
+    let typed = Typed::read(command.body_file.as_ref(), world).await?;
     let keeping = release::keeping(&command.sending, world);
     let case = command.case.as_ref().map(|case| format!(" --case {case}")).unwrap_or_default();
-    let done = say(&command, &typed, globals, world).await;
+    let interrupts = world.interrupts.clone();
+    let drafted = interrupts.or(draft(&command, &typed, globals, world)).await;
+    let done = release::drafted(drafted, &command.sending, world).await;
     typed.kept_if_failed(done, &keeping, &format!("demarche say{case}"))
 }
 
-async fn say(command: &Say, typed: &Typed, globals: &Globals, world: &mut World) -> Result<Exit> {
+async fn draft(
+    command: &Say,
+    typed: &Typed,
+    globals: &Globals,
+    world: &mut World,
+) -> Result<(Author, Dispatch)> {
     let text = typed.tidied()?;
     compose::check_body("the statement", &text.text)?;
     let mut changes = text.changes;
@@ -73,5 +80,5 @@ async fn say(command: &Say, typed: &Typed, globals: &Globals, world: &mut World)
     let content = Content::Statement(Statement { case, title, body: text.text });
     let (nature, precedence) = (command.nature.unwrap_or(nature), command.precedence.unwrap_or(precedence));
     let dispatch = author.dispatch(world, nature, precedence, content);
-    release::release(dispatch, &author, &command.sending, world).await
+    Ok((author, dispatch))
 }

@@ -43,8 +43,7 @@ pub(super) async fn run(command: Send, globals: &Globals, world: &mut World) -> 
     let station = Station::of(globals, &world.env)?;
     let file = SignedFile::of(&document).map_err(|why| failed(chain(&why)))?;
     let channel = dispatch.channel.to_string();
-    let outgoing = Outgoing::of_file(file, &command.file);
-    let sent = outgoing.post(&station.client, &channel, &mut world.screen).await?;
+    let sent = Outgoing::of_file(file, &command.file).post(&station.client, &channel, world).await?;
     let pin = station.pin(Some(&channel)).await.ok();
     let followed = Followed {
         client: &station.client,
@@ -52,6 +51,7 @@ pub(super) async fn run(command: Send, globals: &Globals, world: &mut World) -> 
         sent: &sent,
         charter: pin.as_ref().map(|pin| &*pin.charter),
         waiting: &command.waiting,
+        interrupts: &world.interrupts,
     };
     let (state, exit) = wait::follow(&followed, &mut world.screen).await?;
     world.screen.json(&Sent { state, ..sent });

@@ -2,13 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use demarche_cli::{exit::Exit, profile::read_signed_file};
+use demarche_cli::{exit::Exit, interrupts::Ending, profile::read_signed_file};
 use demarche_control::{Code, Problem, types::OfficerState};
 use demarche_protocol::{dispatch::Dispatch, identity::officer::Duty, limits};
 
 use crate::{
     node::Node,
-    scene::{Desk, TEHRAN_OFFICER, WASHINGTON_OFFICER, WASHINGTON_ROOT, key, officer},
+    scene::{Desk, TEHRAN_OFFICER, WASHINGTON_OFFICER, WASHINGTON_ROOT, Written, key, officer, until},
 };
 
 /// The text that was kept unsigned.
@@ -41,6 +41,44 @@ fn with_the_node_down_the_notice_is_signed_kept_and_sent_later_as_the_same_docum
         assert_eq!(sent["serial"], "washington/1");
     }
     assert_eq!(node.held().shown.len(), 1);
+}
+
+#[test]
+fn what_was_signed_lies_in_a_file_while_the_node_does_not_answer_and_a_signal_leaves_it_there() {
+    for ending in [Ending::HungUp, Ending::Interrupted, Ending::Terminated] {
+        let desk = Desk::new();
+        let node = Node::on(&desk.socket());
+        node.held().deaf = true;
+        let silent = (&Written::default(), &Written::default());
+        let ended = desk.run_beside(&["breach", "3.2", "--json"], "Boarding\nText", silent, || {
+            until(|| node.held().asked.iter().any(|asked| asked.starts_with("POST")));
+            assert_eq!(desk.kept().len(), 1, "it is kept before it is posted");
+            desk.end.send_replace(Some(ending));
+        });
+        let ended = ended.with(ending.exit());
+        let kept = desk.kept().remove(0);
+        assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(
+            ended.err.trim_end().ends_with(&format!("demarche send {}", kept.display())),
+            "{}",
+            ended.err
+        );
+        assert_eq!(ended.json()["kept"], kept.display().to_string());
+
+        node.held().deaf = false;
+        desk.end.send_replace(None);
+        desk.run(&["send", kept.to_str().unwrap()], "").with(Exit::Done);
+        assert_eq!(desk.kept(), [kept], "the officer's own file stays");
+    }
+}
+
+#[test]
+fn a_signal_before_anything_is_signed_leaves_the_text() {
+    let desk = Desk::new();
+    desk.end.send_replace(Some(Ending::Terminated));
+    let ended = desk.run(&["breach", "3.1"], "").with(Exit::Terminated);
+    assert!(ended.err.starts_with("error: asked to end (SIGTERM)"), "{}", ended.err);
+    assert!(desk.kept().is_empty(), "nothing was read");
 }
 
 #[test]

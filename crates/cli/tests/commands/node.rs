@@ -41,6 +41,8 @@ pub(crate) struct Held {
     pub(crate) officer_state: OfficerState,
     /// What is shown whatever was asked for.
     pub(crate) lie: Option<Shown>,
+    /// Whether posts are never answered.
+    pub(crate) deaf: bool,
     /// What the next post is refused with.
     pub(crate) refuse: Option<Problem>,
     /// What every look at the inbox is refused with.
@@ -189,6 +191,7 @@ impl Node {
             officers: vec![officers("washington"), officers("tehran")],
             officer_state: OfficerState::InForce,
             lie: None,
+            deaf: false,
             refuse: None,
             no_inbox: None,
             status: None,
@@ -299,6 +302,10 @@ async fn get_officers(State(held): State<Shared>) -> Json<Vec<OfficerInfo>> {
 }
 
 async fn post_document(State(held): State<Shared>, Json(file): Json<SignedFile>) -> Answer<Sent> {
+    let deaf = held.lock().unwrap().deaf;
+    if deaf {
+        std::future::pending::<()>().await;
+    }
     let mut held = held.lock().unwrap();
     if let Some(problem) = held.refuse.clone() {
         return Err(Refusal(problem));

@@ -29,7 +29,7 @@ fn render() -> String {
     page.push_str("## Options of every command\n\nThey may stand before or after the command.\n\n");
     arguments(&command, &mut page, false);
     page.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
-    for (exit, meaning) in Exit::ALL {
+    for (exit, meaning) in Exit::ALL.into_iter().chain(Exit::SIGNALS) {
         writeln!(page, "| {} | {meaning} |", exit.code()).unwrap();
     }
     for sub in command.get_subcommands() {

@@ -145,6 +145,13 @@ fn the_same_provision_minutes_ago_is_told_in_a_script() {
         "{}",
         ended.err
     );
+    for title in ["Fourth", "Fifth"] {
+        desk.run(&["breach", "3.1"], title).with(Exit::Done);
+    }
+    let last = desk.run(&["breach", "3.1"], "Sixth").with(Exit::Done);
+    let notes: Vec<&str> = last.err.lines().filter(|line| line.contains("minutes ago")).collect();
+    assert_eq!(notes.len(), 1, "{}", last.err);
+    assert!(notes[0].contains("and 3 more before it; see demarche cases"), "{}", last.err);
     let other = desk.run(&["breach", "3.2"], "Third").with(Exit::Done);
     assert!(!other.err.contains("minutes ago"), "{}", other.err);
 }

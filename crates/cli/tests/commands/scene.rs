@@ -11,6 +11,7 @@ use std::{
 
 use demarche_cli::{
     exit::Exit,
+    interrupts::{Ending, Interrupts},
     profile::Profile,
     screen::{Screen, Sink},
     world::{Env, Input, World},
@@ -31,6 +32,7 @@ use demarche_protocol::{
     labels::Namespace,
     time::Timestamp,
 };
+use tokio::sync::watch;
 
 /// The clock on every desk.
 pub(crate) const NOW: &str = "2026-11-23T09:40:00.000Z";
@@ -207,6 +209,9 @@ pub(crate) struct Desk {
     pub(crate) home: tempfile::TempDir,
     pub(crate) terminal: bool,
     pub(crate) env: Vec<(String, String)>,
+    /// Ends the commands that run here, as a signal would.
+    pub(crate) end: watch::Sender<Option<Ending>>,
+    interrupts: Interrupts,
 }
 
 impl Desk {
@@ -231,7 +236,8 @@ impl Desk {
 
     /// Without key or profile.
     pub(crate) fn bare() -> Self {
-        Self { home: tempfile::tempdir().unwrap(), terminal: false, env: Vec::new() }
+        let (end, interrupts) = Interrupts::given();
+        Self { home: tempfile::tempdir().unwrap(), terminal: false, env: Vec::new(), end, interrupts }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -289,6 +295,7 @@ impl Desk {
         let variables = variables.into_iter().chain(self.env.clone());
         let stdin = BufReader::new(Cursor::new(stdin.as_ref().to_vec()));
         let env = Env::new(variables.map(|(name, value)| (name.into(), value.into())));
+        let interrupts = self.interrupts.clone();
         let arguments: Vec<OsString> = ["demarche"].iter().chain(arguments).map(OsString::from).collect();
         move || {
             let sink = |to: &Written| Sink { to: Box::new(to.clone()), terminal };
@@ -298,6 +305,7 @@ impl Desk {
                 env,
                 now: Box::new(now),
                 directory,
+                interrupts,
             };
             let exit = demarche_cli::run(arguments, &mut world);
             Ended { exit, out: out.text(), err: err.text() }

@@ -14,11 +14,11 @@ use super::{
     Breach, notice, occurred, provision, similar,
 };
 use crate::{
-    args::Globals,
+    args::{Globals, Sending},
     compose::{self, Tidied},
     error::{Failure, Result, failed, refused},
     exit::Exit,
-    outbox::{self, Outgoing},
+    outbox,
     reference::{Reference, Target},
     screen::{Line, Style},
     view, when,
@@ -30,23 +30,40 @@ pub(super) async fn run(mut command: Breach, globals: &Globals, world: &mut Worl
     let author = Author::of(globals, world, None).await?;
     let code = match &command.provision {
         Some(code) => provision(code, &author.pin.charter)?.code.clone(),
-        None => ask_provision(&author, world)?,
+        None => ask_provision(&author, world).await?,
     };
-    let mut text = ask_text(command.title.is_some(), world)?;
     let keeping = release::keeping(&command.sending, world);
-    let done = finish(&mut command, &code, &mut text, &author, world).await;
-    Typed::of_lines(&text).kept_if_failed(done, &keeping, &format!("demarche breach {code}"))
+    // From here on there is something to lose.
+    world.interrupts.heed();
+    let interrupts = world.interrupts.clone();
+    let mut text = String::new();
+    let chosen = interrupts.or(ask_whole(&mut command, &code, &mut text, &author, world)).await;
+    let done = match chosen {
+        Ok(Chosen::Send(dispatch)) => release::release(*dispatch, &author, &command.sending, world).await,
+        Ok(Chosen::Keep(dispatch)) => keep(&dispatch, &author, &command.sending, world).await,
+        Err(failure) => Err(failure),
+    };
+    let when = command.occurred.map(|when| format!(" --occurred {when}")).unwrap_or_default();
+    Typed::of_lines(&text).kept_if_failed(done, &keeping, &format!("demarche breach {code}{when}"))
 }
 
-async fn finish(
+/// What the officer wants done with the notice.
+enum Chosen {
+    Send(Box<Dispatch>),
+    Keep(Box<Dispatch>),
+}
+
+/// Asks until the notice is whole. What was typed so far is in `text` at every moment.
+async fn ask_whole(
     command: &mut Breach,
     code: &str,
     text: &mut String,
     author: &Author,
     world: &mut World,
-) -> Result<Exit> {
+) -> Result<Chosen> {
+    ask_text(command.title.is_some(), text, world).await?;
     if command.occurred.is_none() {
-        command.occurred = Some(ask_when(world)?);
+        command.occurred = Some(ask_when(world).await?);
     }
     let provision = provision(code, &author.pin.charter)?;
     let going_on = match similar::recent(author, code, (world.now)()).await.first() {
@@ -62,31 +79,27 @@ async fn finish(
         let choice = match &drafted {
             Ok((dispatch, changes)) => {
                 preview(dispatch, Some(provision), changes, world);
-                ask_choice("[s]end [e]dit [k]eep: ", &['s', 'e', 'k'], world)?
+                ask_choice("[s]end [e]dit [k]eep: ", &['s', 'e', 'k'], world).await?
             }
             Err(failure) => {
                 world.screen.note(Line::styled(Style::Bad, "not yet: ").and(failure.what.as_str()));
-                ask_choice("[e]dit [k]eep: ", &['e', 'k'], world)?
+                ask_choice("[e]dit [k]eep: ", &['e', 'k'], world).await?
             }
         };
         match (choice, drafted) {
-            ('s', Ok((dispatch, _))) => {
-                return release::release(dispatch, author, &command.sending, world).await;
-            }
+            ('s', Ok((dispatch, _))) => return Ok(Chosen::Send(Box::new(dispatch))),
             ('e', _) => match edit(text, world) {
                 Ok(edited) => *text = edited,
                 Err(failure) => world.screen.fail(&failure),
             },
-            (_, Ok((dispatch, _))) => {
-                let outgoing = release::sign(&dispatch, author, &command.sending, world).await?;
-                return keep(&outgoing, world);
-            }
+            (_, Ok((dispatch, _))) => return Ok(Chosen::Keep(Box::new(dispatch))),
             (_, Err(failure)) => return Err(failure),
         }
     }
 }
 
-fn keep(outgoing: &Outgoing, world: &mut World) -> Result<Exit> {
+async fn keep(dispatch: &Dispatch, author: &Author, sending: &Sending, world: &mut World) -> Result<Exit> {
+    let mut outgoing = release::sign(dispatch, author, sending, world).await?;
     let path = outgoing.keep().map_err(|why| failed(format!("the signed file could not be kept: {why}")))?;
     world.screen.say(format!("signed and kept, not sent: {}", outbox::send_command(&path)));
     world.screen.json(&serde_json::json!({ "kept": path }));
@@ -94,24 +107,29 @@ fn keep(outgoing: &Outgoing, world: &mut World) -> Result<Exit> {
 }
 
 /// One answer; the end of input is one too, and leaves nothing unsaved behind it.
-fn ask(question: &str, world: &mut World) -> Result<Option<String>> {
+async fn ask(question: &str, world: &mut World) -> Result<Option<String>> {
     world.screen.ask(question);
-    let line = world.input.line().map_err(|why| failed(format!("the terminal cannot be read: {why}")))?;
+    let line = typed_line(world).await?;
     Ok(line.map(|line| line.trim().to_owned()))
+}
+
+async fn typed_line(world: &World) -> Result<Option<String>> {
+    let typed = world.input.typed_line().await;
+    typed.map_err(|why| failed(format!("the terminal cannot be read: {why}")))
 }
 
 fn ended() -> Failure {
     refused("the answers ended before the notice was whole; nothing was sent")
 }
 
-fn ask_provision(author: &Author, world: &mut World) -> Result<String> {
+async fn ask_provision(author: &Author, world: &mut World) -> Result<String> {
     let provisions = &author.pin.charter.provisions;
     world.screen.say(Line::styled(Style::Bold, "Which provision was breached?"));
     for (at, each) in provisions.iter().enumerate() {
         world.screen.say(format!("{:>4}  {}  {}", at + 1, each.code, each.title_in("en")));
     }
     loop {
-        let answer = ask("Number or code: ", world)?.ok_or_else(ended)?;
+        let answer = ask("Number or code: ", world).await?.ok_or_else(ended)?;
         // A code that looks like a number is still the code.
         let by_code = author.pin.charter.provision(&answer);
         let by_number =
@@ -124,18 +142,16 @@ fn ask_provision(author: &Author, world: &mut World) -> Result<String> {
     }
 }
 
-fn ask_text(titled: bool, world: &mut World) -> Result<String> {
+async fn ask_text(titled: bool, text: &mut String, world: &mut World) -> Result<()> {
     let first = if titled { "" } else { " Its first line is the title." };
     world.screen.say(
         Line::styled(Style::Bold, "What happened?")
             .and(format!("{first} End with a line that holds one dot.")),
     );
-    let mut text = String::new();
     loop {
-        let line = world.input.line().map_err(|why| failed(format!("the terminal cannot be read: {why}")))?;
-        match line {
-            None => return Ok(text),
-            Some(line) if line == "." => return Ok(text),
+        match typed_line(world).await? {
+            None => return Ok(()),
+            Some(line) if line == "." => return Ok(()),
             Some(line) => {
                 text.push_str(&line);
                 text.push('\n');
@@ -144,11 +160,11 @@ fn ask_text(titled: bool, world: &mut World) -> Result<String> {
     }
 }
 
-fn ask_when(world: &mut World) -> Result<String> {
+async fn ask_when(world: &mut World) -> Result<String> {
     loop {
         let now = (world.now)();
-        let answer =
-            ask("When, in UTC? (Enter: now; or 09:31Z, 10m ago, FROM/TO): ", world)?.unwrap_or_default();
+        let answer = ask("When, in UTC? (Enter: now; or 09:31Z, 10m ago, FROM/TO): ", world).await?;
+        let answer = answer.unwrap_or_default();
         let typed = if answer.is_empty() { now.to_string() } else { answer };
         match occurred(&typed, now) {
             // As a moment: `10m ago` must not move while the officer reads the preview.
@@ -161,10 +177,10 @@ fn ask_when(world: &mut World) -> Result<String> {
     }
 }
 
-fn ask_choice(question: &str, choices: &[char], world: &mut World) -> Result<char> {
+async fn ask_choice(question: &str, choices: &[char], world: &mut World) -> Result<char> {
     loop {
         // Whoever hangs up keeps what was written.
-        let Some(answer) = ask(question, world)? else { return Ok('k') };
+        let Some(answer) = ask(question, world).await? else { return Ok('k') };
         let first = answer.chars().next().map(|first| first.to_ascii_lowercase());
         if let Some(choice) = first.filter(|first| choices.contains(first)) {
             return Ok(choice);
@@ -179,8 +195,8 @@ async fn ask_same(case: &Case, author: &Author, world: &mut World) -> Result<Opt
         format!("{} was opened at {} under the same provision:", case.serial, when::shown(case.opened_at)),
     ));
     world.screen.say(format!("      {}", case.title));
-    if ask_choice("Go on with that case instead of opening another? [y]es [n]o: ", &['y', 'n'], world)? != 'y'
-    {
+    let question = "Go on with that case instead of opening another? [y]es [n]o: ";
+    if ask_choice(question, &['y', 'n'], world).await? != 'y' {
         return Ok(None);
     }
     let reference = Reference { channel: None, target: Target::Serial(case.serial.clone()) };
