@@ -363,6 +363,32 @@ fn a_test_that_is_lost_with_its_path_is_told() {
     }
 }
 
+/// A peer that answers nothing on a path that lives takes no room for ever: after a while there is room for others.
+#[test]
+fn tests_that_are_never_answered_are_given_up() {
+    let (mut table, all) = line(2);
+    let (one, other) = (&all[0], &all[1]);
+    table.part(one);
+    table.join_by_hand(one, other);
+    let ask = |table: &mut Table| {
+        let request = table.request();
+        table.input(one, Input::LineTest { request, peer: other.clone() });
+        request
+    };
+    let first = ask(&mut table);
+    loop {
+        let request = ask(&mut table);
+        if table.refused(one, request).is_some() {
+            break;
+        }
+    }
+    assert_eq!(table.refused(one, first), None);
+    table.pass(Duration::from_secs(61));
+    assert_eq!(table.refused(one, first), Some(Refusal::NoPath(other.clone())));
+    let again = ask(&mut table);
+    assert_eq!(table.refused(one, again), None);
+}
+
 /// M16b: news of the roster reaches a third party, and an outdated roster takes nothing back.
 #[test]
 fn m16b_a_revoked_card_is_passed_on_and_a_stale_roster_never_reopens_the_door() {

@@ -15,6 +15,10 @@ use crate::{
 /// Most tests unanswered at once: a person asks for one, the schedule for one more per peer.
 const UNANSWERED: usize = 64;
 
+/// A test that was not answered for this long will not be: far more than the slowest usable line takes there and back, and no
+/// longer than a session takes to be given up.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Tests asked and not yet answered.
 #[derive(Default)]
 pub(super) struct LineTests {
@@ -29,7 +33,22 @@ struct Asked {
     wall: Timestamp,
 }
 
+impl LineTests {
+    /// When the oldest will not be answered any more. Numbers are given in the order of asking.
+    pub(super) fn wakes_at(&self) -> Option<Duration> {
+        self.asked.first_key_value().map(|(_, asked)| asked.at + ANSWERED_WITHIN)
+    }
+}
+
 impl Channel {
+    /// Gives up the tests that a peer has left unanswered, though its path lives.
+    pub(super) fn drop_stale_line_tests(&mut self, now: Now) {
+        while self.line_tests.wakes_at().is_some_and(|at| now.monotonic >= at) {
+            let Some((_, asked)) = self.line_tests.asked.pop_first() else { return };
+            self.refuse(asked.request, Refusal::NoPath(asked.peer));
+        }
+    }
+
     /// A test whose path is lost will not be answered.
     pub(super) fn line_tests_lost(&mut self, peer: &MemberId) {
         let lost = self.line_tests.asked.extract_if(.., |_, asked| asked.peer == *peer);

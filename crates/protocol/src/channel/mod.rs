@@ -174,11 +174,13 @@ impl Channel {
             peer.offer_again(now);
         }
         self.drop_stale_wants(now);
+        self.drop_stale_line_tests(now);
     }
 
     fn plan_wake(&mut self, now: Now) {
         let volume_missing = self.writer.needs_volume().then(|| now.monotonic + writer::OPEN_AGAIN);
-        let next = self.peers.values().filter_map(Peer::wakes_at).chain(volume_missing).min();
+        let peers = self.peers.values().filter_map(Peer::wakes_at);
+        let next = peers.chain(self.line_tests.wakes_at()).chain(volume_missing).min();
         // A wake that is already due at a coming moment is left as it is, so that it cannot recede for ever.
         let keep =
             self.wake.is_some_and(|wake| wake > now.monotonic && next.is_some_and(|next| wake <= next));
