@@ -32,6 +32,9 @@ pub const ROOTS_REPLACED: usize = 64;
 /// Longest text of a card, list of roots or card's revocation that a roster keeps, in bytes: four times a usual card. With
 /// every signature that may stand on it, it still fits one frame.
 pub const ROSTER_TEXT: usize = 12 * 1024;
+/// Most signatures on a document that is offered to a roster: of every root of the newest list that vouches for it and of the list in
+/// force, and the node's own. Anybody may add others, and each costs whoever looks at it.
+pub const ROSTER_SIGNATURES: usize = 2 * ROOTS + 1;
 /// Most documents of one roster: of each member the lists of roots, two cards and one revocation.
 pub const ROSTER_DOCUMENTS: usize = 2 * MEMBERS * (ROOTS_REPLACED + 3);
 /// Most signatures on one document: every root of every member of the largest charter.

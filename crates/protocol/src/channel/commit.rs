@@ -290,12 +290,12 @@ impl Channel {
         self.append_waiting(now);
     }
 
-    /// The roster as it will be when everything under way is durable: what comes next is judged after it.
-    pub(super) fn roster_ahead(&self) -> Roster {
-        let mut roster = self.roster.clone();
+    /// What the roster will know of whom a document is about, when everything under way is durable: the document is judged after it.
+    pub(super) fn roster_ahead(&self, document: &SignedDocument) -> Roster {
+        let mut roster = self.roster.about(document);
         for record in self.commits.pending.iter().flat_map(|pending| &pending.records) {
             if let Prepared::Roster(document) = record {
-                // It was checked when its commit was asked for.
+                // It was checked when its commit was asked for, or is about another member.
                 let _ = roster.offer(document);
             }
         }

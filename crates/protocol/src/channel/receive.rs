@@ -239,7 +239,7 @@ impl Channel {
     }
 
     fn roster_received(&mut self, now: Now, peer: &MemberId, document: &SignedDocument) {
-        match self.roster_ahead().offer(document) {
+        match self.roster_ahead(document).offer(document) {
             Ok(false) => {}
             Ok(true) if self.commits.is_full() => {
                 // It will offer it again when it hears that we lack it.
@@ -256,7 +256,7 @@ impl Channel {
     }
 
     pub(super) fn roster_requested(&mut self, request: RequestId, document: SignedDocument) {
-        match self.roster_ahead().offer(&document) {
+        match self.roster_ahead(&document).offer(&document) {
             Ok(false) => self.emit(Event::RosterTaken { request }),
             Ok(true) if self.commits.is_full() => self.refuse(request, super::Refusal::Busy),
             Ok(true) => {

@@ -195,6 +195,17 @@ pub enum Refusal {
         /// Its length, in bytes.
         length: usize,
     },
+    /// More signatures than [`limits::ROSTER_SIGNATURES`]: none of them is looked at.
+    #[error(
+        "a {kind} with {signatures} signatures, and no more than {max} say anything",
+        max = limits::ROSTER_SIGNATURES
+    )]
+    TooManySignatures {
+        /// What it is.
+        kind: DocumentType,
+        /// How many it bears.
+        signatures: usize,
+    },
 }
 
 impl Roster {
@@ -215,11 +226,34 @@ impl Roster {
         Self { channel: ChannelId::from(charter.id()), members }
     }
 
+    /// What is known of the member alone that a document is about: enough to see what [`Roster::offer`] says of it,
+    /// without a copy of all the others.
+    pub fn about(&self, document: &SignedDocument) -> Self {
+        let text = document.text();
+        let member = match document.document_type() {
+            Some(DocumentType::Card) => Card::parse(text).ok().map(|card| card.member),
+            Some(DocumentType::Revocation) => {
+                Revocation::parse(text).ok().map(|revocation| revocation.member)
+            }
+            Some(DocumentType::Roots) => Roots::parse(text).ok().map(|roots| roots.member),
+            _ => None,
+        };
+        let known = member.and_then(|member| self.members.get_key_value(&member));
+        let members = known.map(|(id, state)| (id.clone(), state.clone())).into_iter().collect();
+        Self { channel: self.channel, members }
+    }
+
     /// Takes a document in. True when it changed what is known.
     pub fn offer(&mut self, document: &SignedDocument) -> Result<bool, Refusal> {
         let kind = document.document_type().ok_or(Refusal::NotDocument)?;
         let length = document.text().len();
+        let signatures = document.signatures().len();
         match kind {
+            DocumentType::Card | DocumentType::Revocation | DocumentType::Roots
+                if signatures > limits::ROSTER_SIGNATURES =>
+            {
+                Err(Refusal::TooManySignatures { kind, signatures })
+            }
             DocumentType::Card | DocumentType::Revocation | DocumentType::Roots
                 if length > limits::ROSTER_TEXT =>
             {
@@ -361,7 +395,7 @@ impl Roster {
     /// True beside the card when the roster changed.
     pub fn present(&mut self, document: &SignedDocument) -> Result<(Verified<Card>, bool), Refusal> {
         let claimed = Card::parse(document.text()).map_err(CredentialError::from)?;
-        let changed = self.offer_card(document)?;
+        let changed = self.offer(document)?;
         let member = claimed.member.clone();
         let state = self.members.get(&member).ok_or_else(|| Refusal::Stranger(member.to_string()))?;
         let newest = state.cards.first().map_or(claimed.serial, |card| card.serial);

@@ -252,6 +252,57 @@ fn junk_signatures_do_not_travel_on() {
     }
 }
 
+/// M23: anybody may add signatures, and each costs whoever looks at it: beyond those that can say something none is.
+#[test]
+fn m23_a_document_with_more_signatures_than_say_anything_is_refused() {
+    for clean in
+        [signed_card("washington", 1), revoking(&signed_card("washington", 1), "stolen"), replacement()]
+    {
+        let kind = clean.document_type().unwrap();
+        let mut document = clean.clone();
+        for number in 0.. {
+            if document.signatures().len() == limits::ROSTER_SIGNATURES {
+                break;
+            }
+            document = document.signed_by(kind.namespace(), &key(&format!("stranger {number}")));
+        }
+        assert_eq!(roster().offer(&document), Ok(true));
+        let signatures = document.signatures().len() + 1;
+        let one_more = document.signed_by(kind.namespace(), &key("one more"));
+        let refused = || Refusal::TooManySignatures { kind, signatures };
+        assert_eq!(roster().offer(&one_more), Err(refused()));
+        if kind == DocumentType::Card {
+            assert_eq!(roster().present(&one_more).map(|_| ()), Err(refused()));
+        }
+    }
+}
+
+/// What is known of one member alone says of its documents what the whole says.
+#[test]
+fn a_roster_about_one_member_answers_as_the_whole_does() {
+    let mut whole = roster();
+    let known = signed_card("washington", 2);
+    whole.offer(&known).unwrap();
+    whole.offer(&signed_card("tehran", 1)).unwrap();
+    let stranger = breach_by_nobody();
+    for document in [
+        known,
+        signed_card("washington", 1),
+        signed_card("washington", 3),
+        rival(2, 17),
+        replacement(),
+        stranger,
+    ] {
+        let mut about = whole.about(&document);
+        assert!(about.documents().len() < 2, "the others are left out");
+        assert_eq!(about.offer(&document), whole.clone().offer(&document), "{document:?}");
+    }
+}
+
+fn breach_by_nobody() -> SignedDocument {
+    SignedDocument::unsigned("demarche = \"dispatch/1\"\n")
+}
+
 #[test]
 fn k1b_a_revocation_shuts_out_every_older_card_as_well() {
     let mut roster = roster();
