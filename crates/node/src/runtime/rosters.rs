@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use demarche_protocol::{
@@ -12,7 +12,10 @@ use demarche_protocol::{
     identity::roster::Roster,
 };
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -38,6 +41,16 @@ fn knows(roster: &Roster, node: NodeId) -> bool {
     roster.cards().any(|card| card.node.as_bytes() == node.as_bytes())
 }
 
+/// What of the documents is news for a roster. Anybody may bring documents with signatures that take a while to check, so that is
+/// done where it holds up no other task.
+async fn news(mut roster: Roster, documents: Arc<[SignedDocument]>) -> Vec<SignedDocument> {
+    let check = move || {
+        documents.iter().filter(|document| matches!(roster.offer(document), Ok(true))).cloned().collect()
+    };
+    // It is only given up when the node stops.
+    spawn_blocking(check).await.unwrap_or_default()
+}
+
 /// Our own card first, whatever of the rest does not fit. As a roster holds it, that is with all signatures, if one does.
 fn with_own(own: &SignedDocument, mut documents: Vec<SignedDocument>) -> Vec<SignedDocument> {
     let held = documents.iter().position(|document| document.id() == own.id());
@@ -56,24 +69,22 @@ pub(crate) struct CapitalRosters {
 
 impl Rosters for CapitalRosters {
     fn for_node(&self, node: NodeId) -> Vec<SignedDocument> {
-        let rosters = self.channels.iter().map(|channel| channel.roster().borrow().clone());
-        with_own(
-            &self.own,
-            rosters.filter(|roster| knows(roster, node)).flat_map(|roster| roster.documents()).collect(),
-        )
+        let told = |channel: &Handle| {
+            let seen = channel.roster();
+            let roster = seen.borrow();
+            if knows(&roster, node) { roster.documents() } else { Vec::new() }
+        };
+        with_own(&self.own, self.channels.iter().flat_map(told).collect())
     }
 
     fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
         let channels = self.channels.clone();
         async move {
-            let documents = in_order(documents);
+            let documents: Arc<[SignedDocument]> = in_order(documents).into();
             for channel in channels {
-                let mut roster = channel.roster().borrow().clone();
-                for document in &documents {
-                    // Only what is news costs the channel a step; the rest is for other channels, or known, or wrong.
-                    if !matches!(roster.offer(document), Ok(true)) {
-                        continue;
-                    }
+                // Only what is news costs the channel a step; the rest is for other channels, or known, or wrong.
+                let roster = channel.roster().borrow().clone();
+                for document in news(roster, Arc::clone(&documents)).await {
                     match channel.roster_document(document.clone()).await {
                         Ok(()) => tracing::info!(channel = channel.name(), ?document, "a roster document was taken in"),
                         Err(AskError::Stopping) => return,
@@ -143,8 +154,16 @@ impl MediatorRosters {
 
     /// Every channel's roster.
     pub(crate) fn current(&self) -> Vec<(ChannelId, Roster)> {
-        let rosters = self.0.rosters.lock().unwrap_or_else(PoisonError::into_inner);
-        rosters.iter().map(|(channel, roster)| (*channel, roster.clone())).collect()
+        self.rosters().iter().map(|(channel, roster)| (*channel, roster.clone())).collect()
+    }
+
+    /// One channel's roster.
+    pub(crate) fn of(&self, channel: ChannelId) -> Option<Roster> {
+        self.rosters().get(&channel).cloned()
+    }
+
+    fn rosters(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Roster>> {
+        self.0.rosters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Offers a document to one channel's roster. Goes on to its end even if whoever asks gives up: an exchange of rosters
@@ -163,11 +182,11 @@ impl MediatorRosters {
         channel: ChannelId,
         document: &SignedDocument,
     ) -> Offered {
-        let current = self.current().into_iter().find(|(id, _)| *id == channel);
-        let (Some(door), Some((_, mut roster))) = (doors.get_mut(&channel), current) else {
+        let about = self.rosters().get(&channel).map(|roster| roster.about(document));
+        let (Some(door), Some(mut about)) = (doors.get_mut(&channel), about) else {
             return Offered::Refused("no such channel".to_owned());
         };
-        match roster.offer(document) {
+        match about.offer(document) {
             Ok(false) => return Offered::Already,
             Err(why) => return Offered::Refused(why.to_string()),
             Ok(true) => {}
@@ -186,7 +205,10 @@ impl MediatorRosters {
             }
             None => return Offered::Later("the node is stopping".to_owned()),
         }
-        self.0.rosters.lock().unwrap_or_else(PoisonError::into_inner).insert(channel, roster);
+        // As it was above: changes follow one another.
+        if let Some(roster) = self.rosters().get_mut(&channel) {
+            let _ = roster.offer(document);
+        }
         self.0.changed.notify_one();
         Offered::Taken
     }
@@ -194,15 +216,17 @@ impl MediatorRosters {
 
 impl Rosters for MediatorRosters {
     fn for_node(&self, node: NodeId) -> Vec<SignedDocument> {
-        let known = self.current().into_iter().filter(|(_, roster)| knows(roster, node));
-        with_own(&self.0.own, known.flat_map(|(_, roster)| roster.documents()).collect())
+        let rosters = self.rosters();
+        let known = rosters.values().filter(|roster| knows(roster, node));
+        with_own(&self.0.own, known.flat_map(Roster::documents).collect())
     }
 
     fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
         let rosters = self.clone();
         async move {
-            for document in in_order(documents) {
-                for (channel, _) in rosters.current() {
+            let documents: Arc<[SignedDocument]> = in_order(documents).into();
+            for (channel, roster) in rosters.current() {
+                for document in news(roster, Arc::clone(&documents)).await {
                     if rosters.offer(channel, &document).await == Offered::Taken {
                         tracing::info!(
                             channel = channel.short(),
@@ -269,6 +293,36 @@ mod tests {
         assert_eq!(with_own(&own, vec![other.clone(), held.clone()]), [held, other]);
     }
 
+    fn of_a_mediator(scene: &Scene, store: &Arc<dyn Store>) -> MediatorRosters {
+        let service = store::start(Arc::clone(store)).unwrap();
+        let channel = scene.channel();
+        MediatorRosters::new(
+            fixtures::mediator_card("muscat", 1),
+            BTreeMap::from([(channel, Roster::new(&scene.charter))]),
+            [(channel, service.channel(channel))],
+            Arc::default(),
+        )
+    }
+
+    /// M23: what a stranger brings is checked where it holds up nobody: of all that no other task is kept from its turn.
+    #[tokio::test]
+    async fn m23_what_a_stranger_brings_is_checked_beside_the_tasks() {
+        let scene = Scene::new(2);
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(directory.path()).unwrap());
+        let rosters = of_a_mediator(&scene, &store);
+        // Each is read and refused: their roots have not signed.
+        let junk: Vec<SignedDocument> = (1..200)
+            .map(|serial| SignedDocument::unsigned(fixtures::card("tehran", serial).shared_text()))
+            .collect();
+        let mut work = rosters.take_in(junk.clone());
+        assert!(futures::poll!(&mut work).is_pending(), "others have their turn meanwhile");
+        work.await;
+        let real = fixtures::card("tehran", 1);
+        rosters.take_in(junk.into_iter().chain([real.clone()]).collect()).await;
+        assert_eq!(rosters.of(scene.channel()).unwrap().documents(), [real]);
+    }
+
     /// Whoever brought a card is gone before the disk has answered: the card is taken in all the same, and the answer is not
     /// taken for that of the next document.
     #[tokio::test]
@@ -278,14 +332,8 @@ mod tests {
         let (let_go, gate) = mpsc::channel();
         let store: Arc<dyn Store> =
             Arc::new(Slow(SledStore::open(directory.path()).unwrap(), Mutex::new(gate)));
-        let service = store::start(Arc::clone(&store)).unwrap();
         let channel = scene.channel();
-        let rosters = MediatorRosters::new(
-            fixtures::mediator_card("muscat", 1),
-            BTreeMap::from([(channel, Roster::new(&scene.charter))]),
-            [(channel, service.channel(channel))],
-            Arc::default(),
-        );
+        let rosters = of_a_mediator(&scene, &store);
         let cards = [fixtures::card("washington", 1), fixtures::card("tehran", 1)];
         {
             let mut offer = Box::pin(rosters.offer(channel, &cards[0]));
