@@ -144,7 +144,7 @@ fn a_key_or_signature_of_another_kind_is_refused_by_its_name() {
     scene.ok("ssh-keygen -q -t rsa -b 2048 -N '' -f rsa.key && ssh-keygen -q -t ecdsa -N '' -f ec.key");
     scene.refuses(
         "demarche setup party --data X --id x --name X --root rsa.key.pub",
-        1,
+        4,
         &["rsa.key.pub: ", "only ssh-ed25519 is taken"],
     );
     scene.refuses(

@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use support::{
     stage::{Stage, text},
@@ -88,6 +92,69 @@ fn a_notice_is_asked_for_previewed_edited_and_delivered() {
     assert_eq!(code, 0, "{shown}");
     let inbox = stage.json("tehran", &["inbox"]);
     assert_eq!(text(&inbox[0], "title"), "Three boats at the tanker", "{shown}");
+}
+
+/// What was kept in the stage's directory as a text, and the command that goes on with it was shown.
+#[track_caller]
+fn kept(stage: &Stage, shown: &str, command: &str) -> String {
+    let entries = fs::read_dir(&stage.dir).expect("directory").flatten().map(|entry| entry.path());
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let mut files: Vec<PathBuf> = entries.filter(|path| name(path).starts_with("demarche-")).collect();
+    assert_eq!(files.len(), 1, "{files:?}\n{shown}");
+    let file = files.remove(0);
+    assert!(shown.contains(&format!("{command} < ./{}", name(&file))), "{shown}");
+    let mode = fs::metadata(&file).expect("kept").permissions().mode() & 0o777;
+    let text = fs::read_to_string(&file).expect("kept");
+    fs::remove_file(file).expect("removed");
+    assert_eq!(mode, 0o600);
+    text
+}
+
+#[test]
+fn whatever_ends_the_asking_keeps_what_was_typed_even_an_unfinished_line() {
+    // Nothing of this needs a node.
+    let stage = Stage::found(programs!());
+    let asked = |words: &[&str], prompt: &str| {
+        let mut terminal = Terminal::run(&stage.officer_command("washington", words));
+        terminal.until(prompt);
+        terminal
+    };
+    let mut terminal = asked(&["breach", "3.2"], "one dot.");
+    terminal.keys("Two boats\rAt 09:31 they");
+    terminal.until("they");
+    terminal.keys(INTERRUPT);
+    let (code, shown) = terminal.ended();
+    assert_eq!(code, 130, "{shown}");
+    assert_eq!(kept(&stage, &shown, "demarche breach 3.2"), "Two boats\nAt 09:31 they");
+
+    // At the preview, by Ctrl-C and by what a terminal that goes away sends.
+    for (signal, expected) in [("INT", 130), ("HUP", 129), ("TERM", 143)] {
+        let mut terminal = asked(&["breach", "3.2", "--occurred", "10m"], "one dot.");
+        terminal.keys("Two boats\rAt 09:31 they fired.\r.\r");
+        terminal.until("[s]end [e]dit [k]eep: ");
+        if signal == "INT" {
+            terminal.keys(INTERRUPT)
+        } else {
+            terminal.signal(signal)
+        }
+        let (code, shown) = terminal.ended();
+        assert_eq!(code, expected, "{shown}");
+        let text = kept(&stage, &shown, "demarche breach 3.2 --occurred 10m");
+        assert_eq!(text, "Two boats\nAt 09:31 they fired.\n");
+    }
+
+    let words = ["reply", "tehran/3", "--position", "deny"];
+    for (words, command) in
+        [(&["say"][..], "demarche say"), (&words, "demarche reply tehran/3 --position deny")]
+    {
+        let mut terminal = asked(words, "Ctrl-D on a line of its own:");
+        terminal.keys("We see them.\rThey are");
+        terminal.until("They are");
+        terminal.keys(INTERRUPT);
+        let (code, shown) = terminal.ended();
+        assert_eq!(code, 130, "{shown}");
+        assert_eq!(kept(&stage, &shown, command), "We see them.\nThey are");
+    }
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use support::{
     programs::Outcome,
@@ -117,6 +122,40 @@ fn with_the_node_stopped_every_command_that_needs_it_ends_with_3_and_what_was_si
     let there = stage.json("tehran", &["inbox"]);
     assert_eq!(there.as_array().map(Vec::len), Some(1), "{there:#}");
     assert_eq!(text(&there[0], "title"), "Signed while the node was down");
+}
+
+#[test]
+fn a_script_that_is_ended_while_the_node_hangs_leaves_what_it_signed() {
+    let stage = Stage::open(programs!());
+    for (signal, expected) in [("HUP", 129), ("TERM", 143)] {
+        let keep = stage.dir.join(format!("kept-{signal}"));
+        fs::create_dir(&keep).expect("directory");
+        let node = stage.node("washington").pid().expect("it runs");
+        kill("STOP", node);
+        let words = ["say", "--keep-in", keep.to_str().expect("UTF-8")];
+        let child = stage.begin("washington", &words, TYPED);
+        let began = Instant::now();
+        while fs::read_dir(&keep)
+            .expect("directory")
+            .flatten()
+            .all(|entry| entry.path().extension() != Some("json".as_ref()))
+        {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing is kept while the node hangs");
+            std::thread::yield_now();
+        }
+        kill(signal, child.id());
+        let ended = Outcome::wait(child, "say".to_owned());
+        kill("CONT", node);
+        let ended = ended.refused(expected, "demarche send");
+        let file = holds(&keep, TYPED);
+        assert!(ended.stderr.trim_end().ends_with(&format!("demarche send {}", file.display())), "{ended}");
+        stage.as_officer("washington", &["send", file.to_str().expect("UTF-8")]).ok();
+    }
+}
+
+fn kill(signal: &str, process: u32) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
+    assert!(sent.expect("sh").success());
 }
 
 /// The one file kept there, which holds what was typed.

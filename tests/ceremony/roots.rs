@@ -157,6 +157,6 @@ fn a_list_of_roots_that_is_none_is_refused() {
     scene.refuses(&setup("--root a.key"), 2, &["a.key is a private key"]);
     scene.refuses(&setup("--root absent.pub"), 1, &["absent.pub cannot be read"]);
     scene.write("rsa.pub", "ssh-rsa AAAAB3NzaC1yc2E=\n");
-    scene.refuses(&setup("--root rsa.pub"), 1, &["rsa.pub: "]);
+    scene.refuses(&setup("--root rsa.pub"), 4, &["rsa.pub: "]);
     assert!(!scene.path("W").exists(), "a refused setup leaves nothing");
 }

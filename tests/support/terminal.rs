@@ -93,6 +93,13 @@ impl Terminal {
         self.keys.write_all(text.as_bytes()).expect("typed");
     }
 
+    /// Sends the program a signal, by name.
+    pub fn signal(&self, name: &str) {
+        // `setsid` has become the program: it forks only when it leads a group already.
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
+        assert!(sent.expect("sh").success());
+    }
+
     /// Whether what is typed shows.
     pub fn echoes(&self) -> bool {
         tcgetattr(&self.keys).expect("its settings").local_modes.contains(LocalModes::ECHO)

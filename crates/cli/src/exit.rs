@@ -1,4 +1,4 @@
-//! The exit codes, which scripts may rely on.
+//! The exit codes, which scripts may rely on, and the one rule for files: [`Exit::FILES`].
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +40,12 @@ impl Exit {
         (Self::Unverified, "a verification failed"),
         (Self::RefusedOnTheWay, "refused or expired on the way"),
     ];
+
+    /// The rule for files, as the documentation of the commands prints it.
+    pub const FILES: &str = "Whatever file is named, a key, profile, text, document or signature: one that cannot be read (not there, \
+        not allowed, no regular file) is 1; one that can be read and is not of the form it should have (too long, not UTF-8, \
+        mistyped, another type of document) is 4; a signature that does not fit is 6. A wrong word or value on the command \
+        line itself is 2.";
 
     /// How it ended when a signal came while it held something typed or signed, which was kept: as shells count, 128 and the
     /// signal's number. No node's refusal names these.

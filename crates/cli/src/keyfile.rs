@@ -14,7 +14,7 @@ use demarche_protocol::identity::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::{Result, chain, refused};
+use crate::error::{Failure, Result, chain, failed, refused};
 
 /// Longest passphrase that is taken, in bytes.
 const PASSPHRASE: usize = 1024;
@@ -129,12 +129,17 @@ pub fn random<const N: usize>() -> io::Result<Zeroizing<[u8; N]>> {
     Ok(bytes)
 }
 
-fn unreadable(error: &SecretFileError) -> crate::error::Failure {
-    let failure = refused(chain(error));
-    match error.help() {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
+fn unreadable(error: &SecretFileError) -> Failure {
+    let not_read = match error {
+        SecretFileError::Io { .. } => true,
+        SecretFileError::Kind { what, .. } => *what != "a link",
+        _ => false,
+    };
+    // What could be read and is not, or is not a key, is refused by rule.
+    let failure = if not_read { failed(chain(error)) } else { refused(chain(error)) };
+    failure.help(
+        error.help().unwrap_or_else(|| "name a file that holds your private key: --key FILE".to_owned()),
+    )
 }
 
 fn terminal() -> Result<File> {

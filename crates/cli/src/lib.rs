@@ -2,7 +2,7 @@
 //!
 //! [`args`] is the command line; [`commands`] holds one file for each command, `ceremony` those by which a
 //! channel is founded. They share: [`world`] (screen, input, environment, clock), [`screen`] (the one door to the
-//! terminal), [`error`] and [`exit`] (how a command fails), [`keyfile`] and [`profile`]. A dispatch goes through
+//! terminal), [`error`] and [`exit`] (how a command fails), [`files`], [`keyfile`] and [`profile`]. A dispatch goes through
 //! [`compose`], [`station`] (which node, channel, key), [`original`] (what is answered is verified first), [`outbox`]
 //! and [`wait`]; what ends it from outside on that way is heeded by [`interrupts`].
 
@@ -13,6 +13,7 @@ pub mod compose;
 pub mod error;
 pub mod escape;
 pub mod exit;
+pub mod files;
 pub mod interrupts;
 pub mod keyfile;
 pub mod original;
@@ -22,6 +23,8 @@ pub mod reference;
 pub mod runtime;
 pub mod screen;
 pub mod station;
+mod typing;
+mod usage;
 pub mod view;
 pub mod wait;
 pub mod when;
@@ -42,30 +45,26 @@ pub fn main() -> ExitCode {
 
 /// One command, with all it touches given.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, world: &mut World) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error, world),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let done = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => {
+            world.screen.set_json(cli.globals.json);
+            commands::run(cli.command, &cli.globals, world)
+        }
+        Err(error) => {
+            world.screen.set_json(error.use_stderr() && usage::wants_json(&arguments));
+            usage::told(&error, &arguments, world)
+        }
     };
-    world.screen.set_json(cli.globals.json);
-    match commands::run(cli.command, &cli.globals, world) {
+    match done {
         Ok(exit) => exit,
-        Err(failure) => {
+        Err(mut failure) => {
+            if failure.help.is_empty() {
+                // No failure leaves the officer without a next step.
+                failure.help.push(format!("{} --help", usage::command_of(&arguments)));
+            }
             world.screen.fail(&failure);
             failure.exit
         }
     }
-}
-
-/// Prints clap's help or complaint.
-fn usage(error: &clap::Error, world: &mut World) -> Exit {
-    let text = error.render().to_string();
-    let wrong = error.use_stderr();
-    for line in text.trim_end().lines() {
-        if wrong {
-            world.screen.note(line);
-        } else {
-            world.screen.say(line);
-        }
-    }
-    if wrong { Exit::Usage } else { Exit::Done }
 }

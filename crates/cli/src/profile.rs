@@ -13,7 +13,10 @@ use demarche_protocol::{
 };
 use serde::Deserialize;
 
-use crate::error::{Failure, Result, chain, failed, unverified};
+use crate::{
+    error::{Result, chain, failed, refused, unverified},
+    files,
+};
 
 /// What a profile says. Paths are absolute, or relative to the directory the profile lies in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +54,9 @@ impl Profile {
     /// Reads a profile.
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.display();
-        let wrong = |why: &dyn std::fmt::Display| {
-            failed(format!("the profile {name} cannot be read: {why}"))
-                .help("write it anew: demarche profile --data DIR --channel NAME --key officer.key")
-        };
-        let bytes = layout::read_bounded(path, layout::SECRET_FILE).map_err(|why| wrong(&why))?;
+        let anew = "write it anew: demarche profile --data DIR --channel NAME --key officer.key";
+        let wrong = |why: &dyn std::fmt::Display| refused(format!("the profile {name}: {why}")).help(anew);
+        let bytes = files::read(path, layout::SECRET_FILE).map_err(|failure| failure.help(anew))?;
         let text = std::str::from_utf8(&bytes).map_err(|why| wrong(&why))?;
         let written: Written = toml::from_str(text).map_err(|why| wrong(&why.to_string().trim()))?;
         let base = path.parent().unwrap_or(Path::new("."));
@@ -120,15 +121,9 @@ pub fn charter_of(file: &SignedFile, channel: Option<ChannelId>, name: &str) -> 
 
 /// Reads a signed file: JSON with text and signatures.
 pub fn read_signed_file(path: &Path) -> Result<SignedFile> {
-    let bytes = layout::read_bounded(path, layout::SIGNED_FILE).map_err(|why| unreadable(path, &why))?;
-    let text = String::from_utf8(bytes).map_err(|why| unreadable(path, &why.utf8_error()))?;
-    SignedFile::from_json(&text).map_err(|why| failed(format!("{}: {}", path.display(), chain(&why))))
-}
-
-/// A file that cannot be read, and why.
-pub fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
-    failed(format!("{} cannot be read: {why}", path.display()))
-        .help("name a file that is there and that you may read")
+    let bytes = files::read(path, layout::SIGNED_FILE)?;
+    let text = String::from_utf8(bytes).map_err(|why| files::malformed(path, &why.utf8_error()))?;
+    SignedFile::from_json(&text).map_err(|why| files::malformed(path, &chain(&why)))
 }
 
 #[cfg(test)]

@@ -8,15 +8,17 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use demarche_protocol::time::Timestamp;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     error::{Result, failed},
     interrupts::Interrupts,
     screen::Screen,
+    typing::Typing,
 };
 
 /// Everything a command may touch besides files and the node's socket.
@@ -40,7 +42,7 @@ impl World {
     pub fn of_process() -> Self {
         Self {
             screen: Screen::of_process(),
-            input: Input::new(Box::new(BufReader::new(io::stdin())), io::stdin().is_terminal()),
+            input: Input::of_process(),
             env: Env::new(std::env::vars_os()),
             now: Box::new(wall_clock),
             directory: PathBuf::from("."),
@@ -60,16 +62,30 @@ pub fn wall_clock() -> Timestamp {
     Timestamp::from_millis(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
 }
 
+/// How long the reader may take to give out an unfinished line. It has it already, or there is none.
+const UNFINISHED: Duration = Duration::from_millis(100);
+
 /// Stdin. Whatever waits for it can be interrupted: it is read in a thread of its own, which is left behind then.
 pub struct Input {
     from: Arc<Mutex<Box<dyn BufRead + Send>>>,
     terminal: bool,
+    /// Whether this is the process's own.
+    own: bool,
+    typing: Option<Typing>,
+    /// The line that is being waited for.
+    awaited: Option<oneshot::Receiver<io::Result<Option<String>>>>,
 }
 
 impl Input {
     /// Input from this reader; `terminal` says whether a person types.
     pub fn new(from: Box<dyn BufRead + Send>, terminal: bool) -> Self {
-        Self { from: Arc::new(Mutex::new(from)), terminal }
+        Self { from: Arc::new(Mutex::new(from)), terminal, own: false, typing: None, awaited: None }
+    }
+
+    /// The process's own.
+    pub fn of_process() -> Self {
+        let stdin = Self::new(Box::new(BufReader::new(io::stdin())), io::stdin().is_terminal());
+        Self { own: true, ..stdin }
     }
 
     /// Whether a person types.
@@ -79,54 +95,106 @@ impl Input {
 
     /// One line without its end; `None` at the end of input. What is not UTF-8 is replaced: a person retypes it.
     pub fn line(&self) -> io::Result<Option<String>> {
-        let mut bytes = Vec::new();
-        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
-        if from.read_until(b'\n', &mut bytes)? == 0 {
-            return Ok(None);
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+        one_line(&self.from)
     }
 
     /// The same, to be waited for beside other things.
-    pub async fn typed_line(&self) -> io::Result<Option<String>> {
-        let here = Self { from: Arc::clone(&self.from), terminal: self.terminal };
-        in_a_thread(move || here.line()).await
+    pub async fn typed_line(&mut self) -> io::Result<Option<String>> {
+        let from = Arc::clone(&self.from);
+        let awaited = self.awaited.insert(in_a_thread(move || one_line(&from))?);
+        let line = awaited.await;
+        self.awaited = None;
+        line.map_err(|_| reader_ended())?
+    }
+
+    /// After a signal: what was typed beyond the last line that [`Input::typed_line`] gave.
+    pub async fn unfinished(&mut self) -> String {
+        let mut lines = Vec::new();
+        if let (Some(mut awaited), Some(typing)) = (self.awaited.take(), &self.typing) {
+            typing.hand_over();
+            while let Ok(Ok(Ok(Some(line)))) = timeout(UNFINISHED, awaited).await {
+                lines.push(line);
+                let from = Arc::clone(&self.from);
+                let Ok(next) = in_a_thread(move || one_line(&from)) else { break };
+                awaited = next;
+            }
+        }
+        lines.join("\n")
     }
 
     /// Everything to the end, at most `limit` bytes and one more, so that the caller sees when there was more. When it is
     /// cut short, by a signal or a failure, that is given beside what was read so far.
-    pub async fn everything(&self, limit: usize, interrupts: &Interrupts) -> (Vec<u8>, Result<()>) {
+    pub async fn everything(&mut self, limit: u64, interrupts: &Interrupts) -> (Vec<u8>, Result<()>) {
         let so_far = Arc::new(Mutex::new(Vec::new()));
         let (from, to) = (Arc::clone(&self.from), Arc::clone(&so_far));
-        let reading = in_a_thread(move || {
-            let mut from = from.lock().unwrap_or_else(PoisonError::into_inner);
-            loop {
-                let bytes = from.fill_buf()?;
-                let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
-                let taken = bytes.len().min((limit + 1).saturating_sub(to.len()));
-                to.extend(bytes.iter().take(taken));
-                drop(to);
-                if taken == 0 {
-                    return Ok(());
+        let unread = |why: io::Error| failed(format!("stdin cannot be read: {why}"));
+        let done = match in_a_thread(move || read_to_end(&from, &to, limit)) {
+            Err(why) => Err(unread(why)),
+            Ok(mut reading) => tokio::select! {
+                // A hang-up also ends the input; it is the hang-up that is told.
+                biased;
+                ending = interrupts.caught() => {
+                    if let Some(typing) = &self.typing {
+                        typing.hand_over();
+                        // Whether it ends in time or not: what it has read is there.
+                        let _ = timeout(UNFINISHED, reading).await;
+                    }
+                    Err(ending.into())
                 }
-                from.consume(taken);
-            }
-        });
-        let reading = async { reading.await.map_err(|why| failed(format!("stdin cannot be read: {why}"))) };
-        let done = interrupts.or(reading).await;
+                read = &mut reading => read.unwrap_or_else(|_| Err(reader_ended())).map_err(unread),
+            },
+        };
         let read = std::mem::take(&mut *so_far.lock().unwrap_or_else(PoisonError::into_inner));
         (read, done)
     }
+
+    /// From here on nothing that a person types is thrown away, not even before it is read.
+    pub fn begin_typing(&mut self) {
+        if self.own && self.terminal && self.typing.is_none() {
+            self.typing = Typing::on_stdin();
+        }
+    }
 }
 
-async fn in_a_thread<T: Send + 'static>(
+fn one_line(from: &Mutex<Box<dyn BufRead + Send>>) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    let mut from = from.lock().unwrap_or_else(PoisonError::into_inner);
+    if from.read_until(b'\n', &mut bytes)? == 0 {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn read_to_end(from: &Mutex<Box<dyn BufRead + Send>>, to: &Mutex<Vec<u8>>, limit: u64) -> io::Result<()> {
+    let mut from = from.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let bytes = from.fill_buf()?;
+        let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = limit.saturating_add(1).saturating_sub(to.len() as u64);
+        let taken = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        to.extend(bytes.iter().take(taken));
+        drop(to);
+        if taken == 0 {
+            return Ok(());
+        }
+        from.consume(taken);
+    }
+}
+
+type Reading<T> = oneshot::Receiver<io::Result<T>>;
+
+fn in_a_thread<T: Send + 'static>(
     read: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
+) -> io::Result<Reading<T>> {
     let (tell, told) = oneshot::channel();
     // Who waited may have gone.
     thread::Builder::new().spawn(move || drop(tell.send(read())))?;
-    told.await.map_err(|_| io::Error::other("its reader ended"))?
+    Ok(told)
+}
+
+fn reader_ended() -> io::Error {
+    io::Error::other("its reader ended")
 }
 
 /// The environment's variables.

@@ -14,6 +14,7 @@ use demarche_protocol::{
     hash::DocumentId,
     identity::{card::CardSerial, member::MemberId},
 };
+use rustix::{fs::OFlags, io::Errno};
 use zeroize::Zeroizing;
 
 /// Permission bits of files that hold nothing secret.
@@ -363,8 +364,6 @@ impl SecretFileError {
 /// Reads a file that holds a secret, after checking that it is a regular file, of the effective user, and closed to
 /// group and others (threat L2). The checks are made on the open file, so it cannot be exchanged in between.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
-    use rustix::{fs::OFlags, io::Errno};
-
     let io = |source| SecretFileError::Io { path: path.to_owned(), source };
     let kind = |what| SecretFileError::Kind { path: path.to_owned(), what };
     // NONBLOCK: opening a named pipe must not wait for a writer.
@@ -376,7 +375,7 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     })?;
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() {
-        return Err(kind(if metadata.is_dir() { "a directory" } else { "a device or pipe" }));
+        return Err(kind(kind_of(&metadata)));
     }
     let me = rustix::process::geteuid().as_raw();
     if metadata.uid() != me {
@@ -397,14 +396,27 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Reads a file of at most `limit` bytes.
+/// Reads a file of at most `limit` bytes. Only a regular file: a device may give bytes for ever, a pipe may give none. The
+/// check is made on the open file, so it cannot be exchanged in between.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // NONBLOCK: opening a named pipe must not wait for a writer.
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        let why = format!("it is {}, not a regular file", kind_of(&metadata));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let mut bytes = Vec::new();
-    let read = File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if read as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")));
     }
     Ok(bytes)
+}
+
+fn kind_of(metadata: &fs::Metadata) -> &'static str {
+    if metadata.is_dir() { "a directory" } else { "a device or pipe" }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 
 use demarche_control::SignedFile;
 use demarche_protocol::{
-    document::{DocumentError, DocumentType, Fields, SignedDocument},
+    document::{DocumentType, Fields, SignedDocument},
     identity::{
         keys::{KeySignature, PublicKey},
         member::MemberId,
@@ -17,7 +17,11 @@ use demarche_protocol::{
     limits,
 };
 
-use crate::error::{Failure, Result, failed, unverified, usage};
+pub(super) use crate::files::malformed;
+use crate::{
+    error::{Result, failed, unverified, usage},
+    files,
+};
 
 /// Largest file read as a text or a signature, in bytes: a signed file in JSON with every signature a charter may
 /// carry. More is somebody's mistake and is not read into memory.
@@ -41,23 +45,13 @@ pub(super) struct Beside {
 
 /// Reads a text file of at most [`FILE`] bytes. The refusal says which file, and where it is not UTF-8.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    let unreadable = |why: &dyn std::fmt::Display| crate::profile::unreadable(path, why);
-    let length = fs::metadata(path).map_err(|why| unreadable(&why))?.len();
-    if length > FILE {
-        return Err(failed(format!("{} has {length} bytes: it is no document", path.display())));
-    }
-    let bytes = fs::read(path).map_err(|why| unreadable(&why))?;
+    let bytes = files::read(path, FILE)?;
     String::from_utf8(bytes).map_err(|why| {
         let good = String::from_utf8_lossy(&why.as_bytes()[..why.utf8_error().valid_up_to()]).into_owned();
         let line = good.matches('\n').count() + 1;
         let column = good.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        failed(format!("{}: line {line}, column {column}: not UTF-8", path.display()))
+        malformed(path, &format_args!("line {line}, column {column}: not UTF-8"))
     })
-}
-
-/// What a document's text is refused for, with its file.
-pub(super) fn malformed(path: &Path, why: &DocumentError) -> Failure {
-    failed(format!("{}: {why}", path.display()))
 }
 
 impl Beside {
@@ -145,7 +139,7 @@ impl Found {
 
 /// A signed file, as the tool keeps it after a failure.
 fn from_json(path: &Path, json: &str) -> Result<(String, Vec<Found>)> {
-    let refuse = |why: &dyn std::fmt::Display| failed(format!("{}: {why}", path.display()));
+    let refuse = |why: &dyn std::fmt::Display| malformed(path, why);
     let file = SignedFile::from_json(json).map_err(|why| refuse(&why))?;
     let document = file.document().map_err(|why| refuse(&why))?;
     let kind = document.document_type().ok_or_else(|| refuse(&"it names no type of document"))?;

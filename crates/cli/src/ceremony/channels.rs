@@ -22,7 +22,10 @@ use demarche_protocol::{
     time::Timestamp,
 };
 
-use crate::error::{Failure, Result, failed, unverified, usage};
+use crate::{
+    error::{Failure, Result, failed, unverified, usage},
+    files,
+};
 
 /// One channel's directory, its charter verified anew.
 pub(super) struct Channel {
@@ -177,11 +180,9 @@ pub(super) fn unwritten(path: &std::path::Path, why: &std::io::Error) -> Failure
 }
 
 fn read_signed(path: &std::path::Path) -> Result<SignedDocument> {
-    let unreadable =
-        |why: &dyn std::fmt::Display| failed(format!("{} cannot be read: {why}", path.display()));
-    let bytes = layout::read_bounded(path, layout::SIGNED_FILE).map_err(|why| unreadable(&why))?;
-    let json = String::from_utf8(bytes).map_err(|why| unreadable(&why))?;
-    SignedFile::from_json(&json).and_then(|file| file.document()).map_err(|why| unreadable(&why))
+    crate::profile::read_signed_file(path)?
+        .document()
+        .map_err(|why| files::malformed(path, &crate::error::chain(&why)))
 }
 
 fn json_files(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {

@@ -17,7 +17,7 @@ use super::{
     plain,
     said::Said,
 };
-use crate::error::{Result, usage};
+use crate::error::{Result, refused, usage};
 
 /// Commands about charters.
 #[derive(Debug, Subcommand)]
@@ -58,6 +58,10 @@ pub(super) fn run(command: CharterCommand, desk: &Desk<'_>) -> Result<Said> {
 /// A charter's file and what it says; another type of document is refused by name.
 pub(super) fn read(file: &std::path::Path) -> Result<(Beside, Charter)> {
     let beside = Beside::read(file)?;
+    if beside.kind != DocumentType::Charter {
+        return Err(refused(format!("{} is a {}, not a charter", file.display(), beside.kind))
+            .help("name the charter's text, as demarche charter draft wrote it"));
+    }
     let charter = Charter::parse(beside.text()).map_err(|why| malformed(file, &why))?;
     Ok((beside, charter))
 }

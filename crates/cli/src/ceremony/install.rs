@@ -4,12 +4,12 @@
 mod charter;
 mod credential;
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use demarche_control::{
     ClientError,
-    layout::ChannelDir,
+    layout::{self, ChannelDir},
     types::{ChannelInfo, Installed, Outcome},
 };
 use demarche_protocol::{
@@ -68,7 +68,7 @@ pub(super) fn run(args: &InstallArgs, desk: &Desk<'_>) -> Result<Said> {
     let misplaced = match beside.kind {
         DocumentType::Charter => None,
         DocumentType::Dispatch => {
-            return Err(usage(format!("{} is a dispatch: it is sent, not installed", args.file.display()))
+            return Err(refused(format!("{} is a dispatch: it is sent, not installed", args.file.display()))
                 .help(format!("demarche send {}", quoted(&args.file))));
         }
         _ if args.name.is_some() => Some("--as"),
@@ -162,8 +162,8 @@ fn fate(item: &Item, node: Option<&Node>, desk: &Desk<'_>) -> Fate {
         None => {}
     }
     // The node may have looked by itself just before it was asked.
-    if let Ok(why) = fs::read_to_string(directory.refused_why(item.document)) {
-        return Fate::Refused(why);
+    if let Ok(why) = layout::read_bounded(&directory.refused_why(item.document), layout::SECRET_FILE) {
+        return Fate::Refused(String::from_utf8_lossy(&why).into_owned());
     }
     let lies_there = directory.incoming_file(item.document).exists();
     let is_channel = ChannelId::from(item.document);

@@ -38,7 +38,10 @@ impl Own {
 /// Reads whose directory it is.
 pub(super) fn read(data: &DataDir) -> Result<Own> {
     let folder = data.path();
-    let unreadable = |why: std::io::Error| failed(format!("{} cannot be read: {why}", folder.display()));
+    let unreadable = |why: std::io::Error| {
+        failed(format!("{} cannot be read: {why}", folder.display()))
+            .help("name a node's data directory with --data; demarche setup makes one")
+    };
     let keys = node_keys(data)?;
     let mut cards = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -92,7 +95,7 @@ fn node_keys(data: &DataDir) -> Result<Vec<(CardSerial, PublicKey)>> {
                 None => refused.help("run this as the account that the node runs as"),
             }
         })?;
-        let key = openssh::read(&pem, None).map_err(|why| failed(format!("{}: {why}", path.display())))?;
+        let key = openssh::read(&pem, None).map_err(|why| malformed(&path, &why))?;
         keys.push((serial, key.public()));
     }
     Ok(keys)

@@ -21,7 +21,7 @@ use super::{
     said::Said,
     words,
 };
-use crate::error::{Result, usage};
+use crate::error::{Result, refused};
 
 /// What is revoked, and why.
 #[derive(Debug, Args)]
@@ -56,10 +56,11 @@ pub(super) fn run(args: &RevokeArgs, desk: &Desk<'_>) -> Result<Said> {
             (officer.party, Revoked::Officer(officer.key), what)
         }
         other => {
-            return Err(usage(format!(
+            return Err(refused(format!(
                 "{} is a {other}: only an officer or a card is revoked",
                 args.file.display()
-            )));
+            ))
+            .help("name the text that the roots signed for the officer or the card"));
         }
     };
     let revocation = Revocation { member, revoked, reason, channels: Vec::new(), issued_at: desk.now };

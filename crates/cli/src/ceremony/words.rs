@@ -11,7 +11,7 @@ use demarche_protocol::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::beside::{read_text, with_suffix};
+use super::beside::{malformed, read_text, with_suffix};
 use crate::error::{Result, failed, usage};
 
 /// A name or title for a signed text: one line, trimmed, in normal form C. What was changed is added to `notes`.
@@ -77,7 +77,7 @@ pub(super) fn public_key(option: &str, typed: &str) -> Result<PublicKey> {
         return Err(usage(format!("{option} {typed} is a private key; its public half is needed"))
             .help(format!("give the file beside it: {option} {}", public_of(path.as_path()).display())));
     }
-    PublicKey::from_openssh(&text).map_err(|why| failed(format!("{}: {why}", path.display())))
+    PublicKey::from_openssh(&text).map_err(|why| malformed(&path, &why))
 }
 
 /// The file as named; where it is not there and `root.pub` was meant for what `ssh-keygen -f root.key` calls

@@ -44,7 +44,8 @@ pub(super) async fn run(command: Ack, globals: &Globals, world: &mut World) -> R
         return Err(refused(format!(
             "{} is your own party's: the other side acknowledges it",
             shown.header.serial
-        )));
+        ))
+        .help(format!("who has: demarche show {}", shown.header.serial)));
     }
     view::whole(&mut world.screen, &shown, Some(&author.pin.charter), Some(&original));
     release::tell_changes(&changes, world);

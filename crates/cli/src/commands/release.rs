@@ -5,10 +5,7 @@ use std::{
     time::Duration,
 };
 
-use demarche_control::{
-    layout,
-    types::{OfficerState, Sent, Shown},
-};
+use demarche_control::types::{OfficerState, Sent, Shown};
 use demarche_protocol::{
     dispatch::{Content, Dispatch, Nature, Precedence},
     hash::DocumentId,
@@ -26,9 +23,9 @@ use crate::{
     compose::{self, Tidied},
     error::{Failure, Result, refused},
     exit::Exit,
+    files,
     original::{self, Original},
     outbox::{Outgoing, keep_text},
-    profile::unreadable,
     reference::Reference,
     station::{Pin, Source, Station},
     wait::{self, Followed},
@@ -36,7 +33,7 @@ use crate::{
 };
 
 /// Longest input that is read as a text, in bytes: enough to keep whole what is far too long to send.
-const INPUT: usize = 4 * 1024 * 1024;
+pub(super) const INPUT: u64 = 4 * 1024 * 1024;
 /// How long the node may take over what is only asked to help the officer. It is not waited for before a notice goes out.
 pub(super) const ASK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -135,14 +132,14 @@ impl Typed {
     /// From `file`, else from stdin to its end.
     pub async fn read(file: Option<&PathBuf>, world: &mut World) -> Result<Self> {
         if let Some(path) = file {
-            let limit = u64::try_from(INPUT).unwrap_or(u64::MAX);
-            let bytes = layout::read_bounded(path, limit).map_err(|why| unreadable(path, &why))?;
+            let bytes = files::read(path, INPUT)?;
             return Ok(Self { bytes, name: path.display().to_string(), in_file: true, cut: None });
         }
+        world.interrupts.heed();
+        world.input.begin_typing();
         if world.input.is_terminal() {
             world.screen.note("Text, ended by Ctrl-D on a line of its own:");
         }
-        world.interrupts.heed();
         let (bytes, done) = world.input.everything(INPUT, &world.interrupts).await;
         Ok(Self { bytes, name: "the text on stdin".to_owned(), in_file: false, cut: done.err() })
     }
@@ -157,7 +154,7 @@ impl Typed {
         if let Some(cut) = &self.cut {
             return Err(cut.clone());
         }
-        if self.bytes.len() > INPUT {
+        if self.bytes.len() as u64 > INPUT {
             return Err(refused(format!(
                 "{} has more than {INPUT} bytes; at most {} are allowed",
                 self.name,

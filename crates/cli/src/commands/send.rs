@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use demarche_control::{SignedFile, layout, types::Sent};
+use demarche_control::{SignedFile, SignedFileError, layout, types::Sent};
 use demarche_protocol::{
     dispatch::Dispatch,
     document::{DocumentType, SignedDocument},
@@ -17,8 +17,8 @@ use crate::{
     compose,
     error::{Result, chain, failed, refused, unverified},
     exit::Exit,
+    files,
     outbox::Outgoing,
-    profile::unreadable,
     station::Station,
     wait::{self, Followed, Waiting},
     world::World,
@@ -62,8 +62,15 @@ fn read(command: &Send) -> Result<SignedDocument> {
     let path = &command.file;
     let name = path.display().to_string();
     let text = text_of(path)?;
+    if let Some(kind) = DocumentType::of(&text) {
+        refuse_other(kind, path)?;
+    }
     if text.trim_start().starts_with('{') {
-        let file = SignedFile::from_json(&text).map_err(|why| failed(format!("{name}: {}", chain(&why))))?;
+        let file = SignedFile::from_json(&text).map_err(|why| files::malformed(path, &chain(&why)))?;
+        match DocumentType::of(&file.text) {
+            Some(kind) => refuse_other(kind, path)?,
+            None => return Err(files::malformed(path, &SignedFileError::NoType)),
+        }
         let document = file.document().map_err(|why| unverified(format!("{name}: {}", chain(&why))))?;
         return with_signatures(document, &command.signature);
     }
@@ -88,18 +95,23 @@ fn with_signatures(document: SignedDocument, signatures: &[PathBuf]) -> Result<S
 }
 
 fn text_of(path: &Path) -> Result<String> {
-    let bytes = layout::read_bounded(path, layout::SIGNED_FILE).map_err(|why| unreadable(path, &why))?;
+    let bytes = files::read(path, layout::SIGNED_FILE)?;
     compose::decode(bytes, &path.display().to_string())
+}
+
+/// What is no dispatch is not sent, whoever has signed it.
+fn refuse_other(kind: DocumentType, path: &Path) -> Result<()> {
+    if kind == DocumentType::Dispatch {
+        return Ok(());
+    }
+    Err(refused(format!("{} is a {kind}, not a dispatch", path.display()))
+        .help(format!("it is installed: demarche install {} --data DIR", crate::outbox::quoted(path))))
 }
 
 /// A dispatch whose signatures are all good: a node would refuse anything else.
 fn checked(document: &SignedDocument, path: &Path) -> Result<Dispatch> {
     let name = path.display();
-    if let Some(kind) = document.document_type().filter(|kind| *kind != DocumentType::Dispatch) {
-        return Err(refused(format!("{name} is a {kind}, not a dispatch"))
-            .help(format!("demarche install {} --data DIR", crate::outbox::quoted(path))));
-    }
-    let dispatch = Dispatch::parse(document.text()).map_err(|why| refused(format!("{name}: {why}")))?;
+    let dispatch = Dispatch::parse(document.text()).map_err(|why| files::malformed(path, &why))?;
     if document.signatures().is_empty() {
         return Err(refused(format!("{name} is not signed")).help(format!(
             "ssh-keygen -Y sign -n {} -f officer.key {}",

@@ -106,6 +106,20 @@ fn an_editor_that_fails_costs_nothing() {
 }
 
 #[test]
+fn what_an_editor_had_saved_before_it_was_ended_is_kept() {
+    let mut desk = terminal();
+    let _node = Node::on(&desk.socket());
+    let editor = desk.put("editor.sh", b"#!/bin/sh\necho Saved > \"$1\"\nkill -HUP $$\n");
+    desk.env.push(("EDITOR".to_owned(), format!("sh {}", editor.display())));
+    desk.env.push(("XDG_RUNTIME_DIR".to_owned(), desk.home.path().display().to_string()));
+    let ended = desk.run(&["breach", "3.1"], "Title\n.\n\ne\nk\n").with(Exit::Done);
+    let saved =
+        desk.kept().into_iter().find(|kept| kept.extension().is_some_and(|end| end == "txt")).unwrap();
+    assert!(ended.err.contains(&format!("had saved is kept in {}", saved.display())), "{}", ended.err);
+    assert_eq!(std::fs::read_to_string(saved).unwrap(), "Saved\n");
+}
+
+#[test]
 fn what_is_too_long_can_be_edited_or_kept_as_text() {
     let desk = terminal();
     let _node = Node::on(&desk.socket());

@@ -171,7 +171,7 @@ fn an_unreadable_file_is_named() {
 fn without_a_key_nothing_is_signed_and_the_text_is_kept() {
     let desk = Desk::new();
     std::fs::remove_file(desk.path("officer.key")).unwrap();
-    let ended = desk.run(&["say"], "Text").with(Exit::Refused);
+    let ended = desk.run(&["say"], "Text").with(Exit::Failed);
     assert!(ended.err.contains("officer.key cannot be read"), "{}", ended.err);
     assert_eq!(kept_text(&desk), b"Text");
 }
@@ -266,6 +266,85 @@ fn wrong_usage_is_exit_2_and_says_what_there_is() {
     let ended = desk.run(&["breach", "3.1", "--occurred", "yesterday"], "Title").with(Exit::Usage);
     assert!(ended.err.contains("--occurred: not a UTC time"), "{}", ended.err);
     assert_eq!(kept_text(&desk), b"Title");
+}
+
+#[test]
+fn wrong_usage_is_told_in_the_tools_own_form_and_to_programs_too() {
+    let desk = Desk::bare();
+    for (arguments, said, help) in [
+        (
+            &["breach", "3.1", "--precedence", "urgent"][..],
+            "invalid value 'urgent'",
+            "demarche breach --help",
+        ),
+        (&["charter", "explain"], "required arguments were not provided", "demarche charter explain --help"),
+        (&["inboks"], "unrecognized subcommand 'inboks'", "a similar subcommand exists: 'inbox'"),
+        (&["export", "--out", "X"], "export is not there yet", "demarche show SERIAL --text"),
+        (&["verify", "X"], "verify is not there yet", "demarche show SERIAL verifies"),
+        (&["line", "history"], "history is not there yet", "demarche watch"),
+        (&["say", "--agent", "SHA256:x"], "--agent is not there yet", "--key FILE"),
+        (&["breach", "3.1", "--evidence", "x"], "--evidence is not there yet", "name the file and its SHA-256"),
+        (&[], "it is not said what to do", "demarche --help"),
+    ] {
+        let told = desk.run(arguments, "").with(Exit::Usage);
+        assert!(told.err.contains("error: ") && told.err.contains(said), "{}", told.err);
+        assert!(told.help().starts_with(help), "{}", told.err);
+        assert!(!told.err.contains("For more information"), "{}", told.err);
+        let json = [arguments, &["--json"]].concat();
+        let told = desk.run(&json, "").with(Exit::Usage).json();
+        assert!(told["error"].as_str().unwrap().contains(said), "{told}");
+        assert_eq!(told["exit"], 2);
+    }
+    assert!(desk.run(&["inbox", "--help", "--json"], "").with(Exit::Done).out.contains("Usage:"));
+}
+
+#[test]
+fn one_rule_gives_the_exit_code_of_every_file_that_is_not_taken() {
+    let desk = Desk::new();
+    let pipe = desk.path("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    desk.put("junk", b"junk\n");
+    desk.put("binary", b"\xff\xfe");
+    let officer =
+        officer("washington", "X", key(WASHINGTON_OFFICER).public(), &[Duty::Draft], WASHINGTON_ROOT);
+    desk.put("officer.toml", officer.text().as_bytes());
+    desk.put("officer.toml.sig", b"no signature");
+    desk.put_key("root.key", WASHINGTON_ROOT);
+    let root = desk.path("root.key").display().to_string();
+    let takers: [&[&str]; 7] = [
+        &["send", "@"],
+        &["say", "--body-file", "@"],
+        &["say", "--key", "@"],
+        &["status", "--profile", "@"],
+        &["sign", "@", "--key", &root, "--yes"],
+        &["install", "@", "--data", "W"],
+        &["charter", "explain", "@"],
+    ];
+    let run = |words: &[&str], file: &str| {
+        let file =
+            if file.starts_with('/') { file.to_owned() } else { desk.path(file).display().to_string() };
+        let words: Vec<&str> = words.iter().map(|word| if *word == "@" { &*file } else { word }).collect();
+        let ended = desk.run(&words, "Text");
+        assert!(ended.err.contains("\nhelp: "), "{words:?}: {}", ended.err);
+        (ended, format!("{words:?}"))
+    };
+    for words in takers {
+        for file in ["absent", "pipe", "/dev/zero", "/dev/null", "config"] {
+            let (ended, typed) = run(words, file);
+            assert_eq!(ended.exit, Exit::Failed, "{typed}: {}", ended.err);
+        }
+        for file in ["junk", "binary"] {
+            // A text of the officer's own may be junk, for all that anybody knows.
+            if words[1] != "--body-file" || file == "binary" {
+                let (ended, typed) = run(words, file);
+                assert_eq!(ended.exit, Exit::Refused, "{typed}: {}", ended.err);
+            }
+        }
+    }
+    let (ended, _) = run(&["send", "@"], "officer.toml");
+    let ended = ended.with(Exit::Refused);
+    assert!(ended.help().starts_with("it is installed: demarche install "), "{}", ended.err);
 }
 
 #[test]

@@ -88,3 +88,23 @@ fn channels_and_keys_are_listed_in_order() {
     assert_eq!(data.channel_names().unwrap(), ["alpha", "memo26"]);
     assert_eq!(data.key_serials().unwrap(), [CardSerial(9), CardSerial(10)]);
 }
+
+#[test]
+fn only_a_regular_file_is_read_and_never_more_than_allowed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    write(&file, b"0123456789", PUBLIC).unwrap();
+    assert_eq!(read_bounded(&file, 10).unwrap(), b"0123456789");
+    assert_eq!(read_bounded(&file, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    for (path, what) in [
+        (pipe.as_path(), "a device or pipe"),
+        (Path::new("/dev/zero"), "a device or pipe"),
+        (directory.path(), "a directory"),
+    ] {
+        let why = read_bounded(path, 10).unwrap_err().to_string();
+        assert_eq!(why, format!("it is {what}, not a regular file"));
+    }
+}

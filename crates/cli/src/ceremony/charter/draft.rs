@@ -142,7 +142,7 @@ fn provisions(path: &Path) -> Result<Vec<Provision>> {
     let provisions = Provision::read_all(&mut fields).map_err(|why| malformed(path, &why))?;
     fields.finish().map_err(|why| malformed(path, &why))?;
     if provisions.is_empty() {
-        return Err(failed(format!("{} holds no provision", path.display())).help(
+        return Err(refused(format!("{} holds no provision", path.display())).help(
             "a provision is: [[provision]], code = \"3.2\", title = { en = \"Freedom of navigation\" }",
         ));
     }

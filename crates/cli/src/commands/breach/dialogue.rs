@@ -3,7 +3,7 @@
 
 use std::{io::Write as _, process::Command as Process};
 
-use demarche_control::types::Case;
+use demarche_control::{layout, types::Case};
 use demarche_protocol::{
     charter::Provision,
     dispatch::{Content, Dispatch, Statement},
@@ -35,16 +35,28 @@ pub(super) async fn run(mut command: Breach, globals: &Globals, world: &mut Worl
     let keeping = release::keeping(&command.sending, world);
     // From here on there is something to lose.
     world.interrupts.heed();
+    world.input.begin_typing();
     let interrupts = world.interrupts.clone();
-    let mut text = String::new();
+    let mut text = Text::default();
     let chosen = interrupts.or(ask_whole(&mut command, &code, &mut text, &author, world)).await;
+    if chosen.is_err() && !text.whole {
+        text.typed.push_str(&world.input.unfinished().await);
+    }
     let done = match chosen {
         Ok(Chosen::Send(dispatch)) => release::release(*dispatch, &author, &command.sending, world).await,
         Ok(Chosen::Keep(dispatch)) => keep(&dispatch, &author, &command.sending, world).await,
         Err(failure) => Err(failure),
     };
     let when = command.occurred.map(|when| format!(" --occurred {when}")).unwrap_or_default();
-    Typed::of_lines(&text).kept_if_failed(done, &keeping, &format!("demarche breach {code}{when}"))
+    Typed::of_lines(&text.typed).kept_if_failed(done, &keeping, &format!("demarche breach {code}{when}"))
+}
+
+/// What was typed so far.
+#[derive(Default)]
+struct Text {
+    typed: String,
+    /// Whether the dot has come.
+    whole: bool,
 }
 
 /// What the officer wants done with the notice.
@@ -57,11 +69,13 @@ enum Chosen {
 async fn ask_whole(
     command: &mut Breach,
     code: &str,
-    text: &mut String,
+    text: &mut Text,
     author: &Author,
     world: &mut World,
 ) -> Result<Chosen> {
-    ask_text(command.title.is_some(), text, world).await?;
+    ask_text(command.title.is_some(), &mut text.typed, world).await?;
+    text.whole = true;
+    let text = &mut text.typed;
     if command.occurred.is_none() {
         command.occurred = Some(ask_when(world).await?);
     }
@@ -113,7 +127,7 @@ async fn ask(question: &str, world: &mut World) -> Result<Option<String>> {
     Ok(line.map(|line| line.trim().to_owned()))
 }
 
-async fn typed_line(world: &World) -> Result<Option<String>> {
+async fn typed_line(world: &mut World) -> Result<Option<String>> {
     let typed = world.input.typed_line().await;
     typed.map_err(|why| failed(format!("the terminal cannot be read: {why}")))
 }
@@ -281,13 +295,23 @@ fn edit(text: &str, world: &World) -> Result<String> {
         drop(file);
         // EDITOR may carry options, so a shell takes it apart; the path is an argument, not part of the command.
         let status = Process::new("sh").arg("-c").arg("exec $0 \"$1\"").arg(&editor).arg(&path).status()?;
-        if !status.success() {
-            return Err(std::io::Error::other(format!("it ended with {status}")));
+        Ok((status, layout::read_bounded(&path, release::INPUT)?))
+    })()
+    .map_err(|why: std::io::Error| broken(&why));
+    match edited {
+        // An editor that was ended from outside may have saved what is nowhere else.
+        Ok((status, bytes)) if !status.success() && bytes != text.as_bytes() => {
+            let failure = broken(&format!("it ended with {status}"));
+            Err(failure.line(format!("nothing is lost: what it had saved is kept in {}", path.display())))
         }
-        std::fs::read(&path)
-    })();
-    let _ = std::fs::remove_file(&path);
-    compose::decode(edited.map_err(|why| broken(&why))?, "the edited text")
+        edited => {
+            let _ = std::fs::remove_file(&path);
+            match edited? {
+                (status, _) if !status.success() => Err(broken(&format!("it ended with {status}"))),
+                (_, bytes) => compose::decode(bytes, "the edited text"),
+            }
+        }
+    }
 }
 
 fn fresh() -> std::io::Result<String> {
