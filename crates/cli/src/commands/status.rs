@@ -8,7 +8,7 @@ use demarche_control::{
     types::{ChannelStatus, LinkState, Peer, Status as Told, Verdict},
 };
 use demarche_protocol::charter::policy::Span;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     args::Globals,
@@ -22,6 +22,10 @@ use crate::{
 
 /// How often a node that is starting is asked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long a node may take to say how it is. It answers from memory: one that takes longer hangs, and that is the answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long until a person is told what is being waited for.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Say how the line is.
 #[derive(Args, Debug)]
@@ -40,7 +44,17 @@ fn span(text: &str) -> Result<Span, &'static str> {
 
 pub(super) async fn run(command: Status, globals: &Globals, world: &mut World) -> Result<Exit> {
     let station = Station::of(globals, &world.env)?;
-    let status = ask(&station.client, &command).await?;
+    let asking = ask(&station.client, &command);
+    tokio::pin!(asking);
+    let status = if let Ok(status) = timeout(TELL_AFTER, &mut asking).await {
+        status?
+    } else {
+        if world.screen.is_terminal() {
+            let socket = station.client.socket().display();
+            world.screen.note(format!("waiting for the node at {socket}"));
+        }
+        asking.await?
+    };
     let wanted = station.wanted_channel(None);
     print(&mut world.screen, &status, wanted.as_deref());
     world.screen.json(&status);
@@ -51,7 +65,8 @@ pub(super) async fn run(command: Status, globals: &Globals, world: &mut World) -
 async fn ask(client: &Client, command: &Status) -> Result<Told, ClientError> {
     let until = command.wait_ready.map(|span| Instant::now() + span.0);
     loop {
-        let answer = client.status().await;
+        let answer =
+            timeout(ANSWER_WITHIN, client.status()).await.unwrap_or(Err(ClientError::Late(ANSWER_WITHIN)));
         let enough = match &answer {
             Ok(status) => !command.check || status.level == Verdict::Up,
             Err(error) => error.exit() != Exit::NodeAway.code(),

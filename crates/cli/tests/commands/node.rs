@@ -48,6 +48,8 @@ pub(crate) struct Held {
     /// What every look at the inbox is refused with.
     pub(crate) no_inbox: Option<Problem>,
     pub(crate) status: Option<Status>,
+    /// Whether nobody is told how it is, not even that it will not say.
+    pub(crate) hangs: bool,
     pub(crate) tests: Vec<LineTest>,
     /// Durable events, numbered from 1.
     pub(crate) events: Vec<Event>,
@@ -195,6 +197,7 @@ impl Node {
             refuse: None,
             no_inbox: None,
             status: None,
+            hangs: false,
             tests: Vec::new(),
             events: Vec::new(),
             asked: Vec::new(),
@@ -381,6 +384,10 @@ async fn line_test(State(held): State<Shared>) -> Json<Vec<LineTest>> {
 }
 
 async fn get_status(State(held): State<Shared>) -> Answer<Status> {
+    let hangs = held.lock().unwrap().hangs;
+    if hangs {
+        std::future::pending::<()>().await;
+    }
     let status = held.lock().unwrap().status.clone();
     status.map(Json).ok_or_else(|| Refusal(Problem::new(Code::Stopping, "the node is starting")))
 }
