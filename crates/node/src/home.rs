@@ -49,6 +49,38 @@ impl Channel {
     }
 }
 
+/// A channel that was installed and cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the channel {name} cannot be used: {}: {why}", path.display())]
+pub struct Broken {
+    /// The local name.
+    pub name: String,
+    /// The file that is not what it should be.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+impl Broken {
+    /// The next step.
+    pub(crate) fn help(&self) -> String {
+        format!(
+            "put {} back from a backup, or move it away and install the charter again: demarche install charter.toml --as {}; then start demarched anew",
+            self.path.display(),
+            self.name
+        )
+    }
+}
+
+/// What is installed.
+#[derive(Default)]
+pub(crate) struct Channels {
+    /// Channels that name this node.
+    pub(crate) sound: Vec<Channel>,
+    /// Those that cannot be used.
+    pub(crate) broken: Vec<Broken>,
+}
+
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -67,11 +99,19 @@ pub enum HomeError {
         path: PathBuf,
     },
     /// Cards of several members.
-    #[error("{} holds cards of several members\nhelp: keep one node's card there", path.display())]
+    #[error(
+        "{} is a card of {}, and {} one of {}\nhelp: keep the cards of one node there, and move the other away",
+        one.0.display(), one.1, other.0.display(), other.1
+    )]
     Several {
-        /// The directory.
-        path: PathBuf,
+        /// A card, and whose.
+        one: (PathBuf, MemberId),
+        /// Another's.
+        other: (PathBuf, MemberId),
     },
+    /// No channel that was installed can be used.
+    #[error("{0}\nhelp: {help}", help = .0.help())]
+    Charter(Broken),
     /// Something was lost that this node has written under the card that it would go on with.
     #[error(
         "{lost}: it may have been written under card {card}, and peers may hold it, so nothing more may be written under that card\nhelp: have the disk looked at, then give the node a new card: demarche card renew --data {}, sign it with the roots, install it, and start again; what was lost comes back from the peers",
@@ -86,7 +126,7 @@ pub enum HomeError {
         data: PathBuf,
     },
     /// The card is not one.
-    #[error("{} is not a card: {why}", path.display())]
+    #[error("{} is not a card: {why}\nhelp: put it back from a backup, or move it away if it is no card of this node", path.display())]
     Card {
         /// The file.
         path: PathBuf,
@@ -104,7 +144,7 @@ pub enum HomeError {
 /// Finds out whose node the directory is, from the card that `setup` drafted.
 pub(crate) fn identity(data: &DataDir) -> Result<Identity, HomeError> {
     let io = |source| HomeError::Io { path: data.path().to_owned(), source };
-    let mut found: Option<Identity> = None;
+    let mut found: Option<(PathBuf, Identity)> = None;
     for entry in fs::read_dir(data.path()).map_err(io)? {
         let path = entry.map_err(io)?.path();
         if path.extension().is_none_or(|ending| ending != "card") {
@@ -116,28 +156,46 @@ pub(crate) fn identity(data: &DataDir) -> Result<Identity, HomeError> {
         let card =
             Card::parse(&text).map_err(|why| HomeError::Card { path: path.clone(), why: why.to_string() })?;
         let identity = Identity { me: card.member, mediates: matches!(card.role, Role::Mediator { .. }) };
-        if found.as_ref().is_some_and(|found| *found != identity) {
-            return Err(HomeError::Several { path: data.path().to_owned() });
+        match &found {
+            Some((known, other)) if *other != identity => {
+                let mut cards = [(known.clone(), other.me.clone()), (path, identity.me)];
+                cards.sort();
+                let [one, other] = cards;
+                return Err(HomeError::Several { one, other });
+            }
+            _ => found = Some((path, identity)),
         }
-        found = Some(identity);
     }
-    found.ok_or_else(|| HomeError::NoCard { path: data.path().to_owned() })
+    found.map(|(_, identity)| identity).ok_or_else(|| HomeError::NoCard { path: data.path().to_owned() })
 }
 
-/// The installed channels that name this node; others are left out with a word in the log.
-pub(crate) fn channels(data: &DataDir, identity: &Identity) -> Result<Vec<Channel>, HomeError> {
+/// The installed channels, and those of them that cannot be used.
+pub(crate) fn channels(data: &DataDir, identity: &Identity) -> Result<Channels, HomeError> {
     let names = data.channel_names().map_err(|source| HomeError::Io { path: data.channels(), source })?;
-    let mut channels: Vec<Channel> = Vec::new();
+    let mut channels = Channels::default();
     for name in names {
         match channel(data, identity, &name) {
-            Ok(channel) if channels.iter().any(|other| other.id() == channel.id()) => {
+            Ok(channel) if channels.sound.iter().any(|other| other.id() == channel.id()) => {
                 tracing::error!(name, "the same charter is installed under two names; this one is left out");
             }
-            Ok(channel) => channels.push(channel),
-            Err(why) => tracing::error!(name, why, "a channel cannot be used"),
+            Ok(channel) => channels.sound.push(channel),
+            Err(why) => {
+                let path = data.channel(&name).charter();
+                tracing::error!(name, path = %path.display(), why, "a channel cannot be used");
+                channels.broken.push(Broken { name, path, why });
+            }
         }
     }
     Ok(channels)
+}
+
+/// The same at the start: a node with channels of which none can be used must not look like one without.
+pub(crate) fn channels_at_start(data: &DataDir, identity: &Identity) -> Result<Channels, HomeError> {
+    let mut channels = channels(data, identity)?;
+    match channels.broken.pop_if(|_| channels.sound.is_empty()) {
+        Some(broken) => Err(HomeError::Charter(broken)),
+        None => Ok(channels),
+    }
 }
 
 fn channel(data: &DataDir, identity: &Identity, name: &str) -> Result<Channel, String> {

@@ -197,6 +197,7 @@ impl Node {
         let identity = home::identity(&data)?;
         let lock = Lock::take(&data.lock())?;
         keystore::check(&data)?;
+        let channels = home::channels_at_start(&data, &identity)?;
         let mut store = SledStore::open(&data.store())?;
         let closed = store.closed();
         let lost = store.lost();
@@ -227,9 +228,8 @@ impl Node {
             lost: Mutex::new(lost),
             rosters_changed: Arc::new(Notify::new()),
         });
-        let channels = home::channels(&shared.data, &shared.identity)?;
-        let line = Line::start(&shared, &channels).await?.map(|(line, tasks)| (Arc::new(line), tasks));
-        api.stand(Standing { channels, line: line.as_ref().map(|(line, _)| Arc::clone(line)) });
+        let line = Line::start(&shared, &channels.sound).await?.map(|(line, tasks)| (Arc::new(line), tasks));
+        api.stand(standing(channels, line.as_ref()));
         let socket = shared.config.socket_path(&shared.data);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
         let node = Self { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock };
@@ -293,9 +293,8 @@ impl Node {
         let channels =
             home::channels(&self.shared.data, &self.shared.identity).map_err(|why| failed(&why))?;
         let standing = self.line.as_ref().map(|_| self.standing_channels());
-        if standing
-            .is_none_or(|standing| standing != channels.iter().map(home::Channel::id).collect::<Vec<_>>())
-        {
+        let found: Vec<ChannelId> = channels.sound.iter().map(home::Channel::id).collect();
+        if standing.is_none_or(|standing| standing != found) || self.api.standing().broken != channels.broken {
             if let Err(why) = self.renew_line().await {
                 let told = failed(&why);
                 self.fallen = Some(why);
@@ -352,11 +351,16 @@ impl Node {
             line.stop(tasks).await;
         }
         let channels = home::channels(&self.shared.data, &self.shared.identity)?;
-        let line = Line::start(&self.shared, &channels).await?;
+        let line = Line::start(&self.shared, &channels.sound).await?;
         self.line = line.map(|(line, tasks)| (Arc::new(line), tasks));
-        self.api.stand(Standing { channels, line: self.line.as_ref().map(|(line, _)| Arc::clone(line)) });
+        self.api.stand(standing(channels, self.line.as_ref()));
         Ok(())
     }
+}
+
+fn standing(channels: home::Channels, line: Option<&(Arc<Line>, Tasks)>) -> Standing {
+    let home::Channels { sound, broken } = channels;
+    Standing { channels: sound, broken, line: line.map(|(line, _)| Arc::clone(line)) }
 }
 
 /// Resolves when the line has ended by itself.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::{
     args::Globals,
-    error::Result,
+    error::{Result, failed},
     exit::Exit,
     screen::{Line, Style},
     station::Station,
@@ -40,12 +40,20 @@ pub(super) async fn run(command: Inbox, globals: &Globals, world: &mut World) ->
             headers.push(header);
         }
     }
-    if lines.is_empty() {
+    // A list that says nothing of what cannot be read would be taken for the whole.
+    let unusable = match station.wanted_channel(None) {
+        Some(_) => None,
+        None => station.client.status().await?.unusable.pop(),
+    };
+    if lines.is_empty() && unusable.is_none() {
         world.screen.say("no dispatches");
     }
     for line in lines {
         world.screen.say(line);
     }
     world.screen.json(&headers);
-    Ok(Exit::Done)
+    match unusable {
+        Some(why) => Err(failed(why)),
+        None => Ok(Exit::Done),
+    }
 }

@@ -176,9 +176,26 @@ pub(crate) fn status(level: Verdict) -> Status {
             log: Some(LogHead { seq: 7, hash: EntryHash::of(b"7") }),
             cannot_record: None,
         }],
+        unusable: Vec::new(),
         alarms: Vec::new(),
         version: "0.1.0".to_owned(),
     }
+}
+
+/// A channel that the node cannot read is not passed over in silence.
+#[test]
+fn an_inbox_without_one_of_the_channels_fails_and_says_why() {
+    let desk = Desk::bare();
+    std::fs::create_dir_all(desk.path("W")).unwrap();
+    let node = Node::on(&desk.socket());
+    let data = desk.path("W");
+    let data = data.to_str().unwrap();
+    let why = "the channel other26 cannot be used: charter.json: it is damaged; put it back";
+    node.held().status = Some(Status { unusable: vec![why.to_owned()], ..status(Verdict::Down) });
+    let ended = desk.run(&["--data", data, "inbox"], "").with(Exit::Failed);
+    assert!(ended.err.contains(why), "{}", ended.err);
+    assert!(!ended.out.contains("no dispatches"), "{}", ended.out);
+    desk.run(&["--data", data, "inbox", "--channel", "memo26"], "").with(Exit::Done);
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub struct Status {
     pub level: Verdict,
     /// Its channels.
     pub channels: Vec<ChannelStatus>,
+    /// Channels that are installed and cannot be used: which, why, and the next step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<String>,
     /// What an operator must look at, in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,

@@ -20,16 +20,14 @@ use crate::{
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Json<Status> {
     let standing = api.standing();
-    Json(
-        link::status::status(
-            &api.identity,
-            &standing.channels,
-            standing.line.as_deref(),
-            api.store.hindrance(),
-            api.news.alarms(),
-        )
-        .await,
-    )
+    let status = link::status::status(
+        &api.identity,
+        &standing.channels,
+        standing.line.as_deref(),
+        api.store.hindrance(),
+        api.news.alarms(),
+    );
+    Json(link::status::with_broken(status.await, &standing.broken))
 }
 
 pub(super) async fn channels(State(api): State<Arc<Api>>) -> Json<Vec<ChannelInfo>> {

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     config::Socket,
     defaults::{BODY, DRAIN_WITHIN},
-    home::{Channel, Identity},
+    home::{Broken, Channel, Identity},
     line::Line,
     runtime::{channel::Handle, news::News},
     store::{JournalIndex, Store},
@@ -61,6 +61,8 @@ pub(crate) struct Api {
 pub(crate) struct Standing {
     /// The installed channels.
     pub(crate) channels: Vec<Channel>,
+    /// Those that cannot be used.
+    pub(crate) broken: Vec<Broken>,
     /// The line, if there is one.
     pub(crate) line: Option<Arc<Line>>,
 }
@@ -84,8 +86,14 @@ impl Api {
             .iter()
             .find(|channel| *channel.name == *name || channel.id().to_string() == name);
         found.cloned().ok_or_else(|| {
+            if let Some(broken) = standing.broken.iter().find(|broken| broken.name == name) {
+                return Problem::new(Code::Other, broken.to_string()).with_help(broken.help());
+            }
             let names: Vec<&str> = standing.channels.iter().map(|channel| &*channel.name).collect();
-            let help = if names.is_empty() {
+            // By its hash nobody can tell whether it is that one.
+            let help = if let Some(broken) = standing.broken.first() {
+                format!("{broken}: {}", broken.help())
+            } else if names.is_empty() {
                 "install a charter first: demarche install charter.toml".to_owned()
             } else {
                 format!("the channels here: {}", names.join(", "))

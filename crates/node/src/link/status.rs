@@ -14,13 +14,10 @@ use demarche_protocol::{
 
 use super::{Link, Links};
 use crate::{
-    home::{Channel, Identity},
+    home::{Broken, Channel, Identity},
     line::Line,
     logging::escaped,
-    runtime::{
-        channel::{AskError, PeerState},
-        rosters::MediatorRosters,
-    },
+    runtime::channel::{AskError, PeerState},
     store::CommitError,
     transport::NodeId,
 };
@@ -80,9 +77,21 @@ pub(crate) async fn status(
         verdict,
         level,
         channels: all,
+        unusable: Vec::new(),
         alarms,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// The same, with the channels that cannot be used: the worst that can be said of them.
+pub(crate) fn with_broken(mut status: Status, broken: &[Broken]) -> Status {
+    status.unusable = broken.iter().map(|broken| format!("{broken}; {}", broken.help())).collect();
+    if !broken.is_empty() {
+        status.level = Verdict::Down;
+        let sentences = broken.iter().map(ToString::to_string).chain([status.verdict]);
+        status.verdict = sentences.collect::<Vec<_>>().join("; ");
+    }
+    status
 }
 
 async fn look(line: &Line, channel: ChannelId) -> Result<Option<Seen>, AskError> {
@@ -257,8 +266,7 @@ fn direct_path(link: &Link) -> Path {
 
 /// A mediator's parties: who is connected.
 fn mediated(line: &Line, channel: &Channel) -> Vec<Peer> {
-    let rosters = line.rosters.as_ref().map(MediatorRosters::current).unwrap_or_default();
-    let roster = rosters.into_iter().find(|(id, _)| *id == channel.id()).map(|(_, roster)| roster);
+    let roster = line.rosters.as_ref().and_then(|rosters| rosters.of(channel.id()));
     let parties = channel.charter.parties.iter().map(|party| {
         let card = roster.as_ref().and_then(|roster| roster.current(&party.id));
         let way = card.and_then(|card| line.links.direct(node_of(card)));

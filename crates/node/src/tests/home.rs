@@ -67,8 +67,7 @@ async fn a_node_that_has_ended_has_let_go_of_its_store() {
 async fn s6_a_store_that_ends_early_is_written_on_only_under_a_new_card() {
     let stage = Stage::new();
     let (washington, tehran, muscat) = (stage.party(0), stage.party(1), stage.scene.mediator.clone());
-    let (w, t, m) =
-        (stage.start(&washington).await, stage.start(&tehran).await, stage.start(&muscat).await);
+    let (w, t, m) = (stage.start(&washington).await, stage.start(&tehran).await, stage.start(&muscat).await);
     w.end().await;
     let store = stage.data(&washington).store();
     let before = std::fs::read(store.join("db")).unwrap();
@@ -134,4 +133,72 @@ async fn a_channel_installed_while_the_node_runs_is_taken_up() {
     let sent = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("at last"))).await;
     w.until_kind(EventKind::Recorded, &sent.document.to_string()).await;
     w.end().await;
+}
+
+fn damage(stage: &Stage, member: &MemberId, name: &str) -> std::path::PathBuf {
+    let charter = stage.data(member).channel(name).charter();
+    std::fs::write(&charter, "{").unwrap();
+    charter
+}
+
+/// A node whose only charter is damaged does not look like one that has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_charter_keeps_the_node_from_starting() {
+    let stage = Stage::new();
+    for member in [stage.party(0), stage.scene.mediator.clone()] {
+        let charter = damage(&stage, &member, NAME);
+        let refused = stage.try_start(&member, Config::default()).await.err().unwrap().to_string();
+        assert!(refused.contains(&charter.display().to_string()), "{refused}");
+        assert!(refused.contains("help: put "), "{refused}");
+        assert!(refused.contains(&format!("--as {NAME}")), "{refused}");
+    }
+}
+
+/// Where others are sound the node serves those, and says of this one that it cannot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_charter_among_others_is_named_and_stops_nobody_else() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    stage.install("other26", &Scene::with_policy(2, four_eyes()));
+    let sound = std::fs::read(stage.data(&washington).channel("other26").charter()).unwrap();
+    let charter = damage(&stage, &washington, "other26").display().to_string();
+    let w = stage.start(&washington).await;
+    w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("the other goes on"))).await;
+    let status = w.client.status().await.unwrap();
+    assert!(status.verdict.contains(&charter), "{}", status.verdict);
+    assert_eq!(status.level, demarche_control::types::Verdict::Down);
+    assert!(status.unusable[0].contains("other26"), "{:?}", status.unusable);
+    let refused = w.client.inbox("other26", true).await.unwrap_err().to_string();
+    assert!(refused.contains(&charter), "{refused}");
+    // Put back, and taken up without a start.
+    std::fs::write(charter, sound).unwrap();
+    w.client.install().await.unwrap();
+    let status = w.client.status().await.unwrap();
+    assert_eq!((status.channels.len(), status.unusable.len()), (2, 0));
+    w.client.inbox("other26", true).await.unwrap();
+    w.end().await;
+}
+
+fn four_eyes() -> demarche_protocol::charter::Policy {
+    let mut policy = demarche_protocol::charter::Policy::default();
+    policy.precedences[0].signatures = 2;
+    policy
+}
+
+/// Somebody else's card in the directory: both files are named, so that it is known which one to move away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stray_card_is_named() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let data = stage.data(&washington);
+    let stray = data.path().join("from-tehran.card");
+    std::fs::write(&stray, stage.card(&tehran, 1).text()).unwrap();
+    let refused = stage.try_start(&washington, Config::default()).await.err().unwrap().to_string();
+    for named in [&stray, &data.card(&washington)] {
+        assert!(refused.contains(&named.display().to_string()), "{refused}");
+    }
+    std::fs::write(&stray, "no card").unwrap();
+    let refused = stage.try_start(&washington, Config::default()).await.err().unwrap().to_string();
+    assert!(refused.contains("from-tehran.card is not a card"), "{refused}");
+    assert!(refused.contains("help: "), "{refused}");
 }
