@@ -37,11 +37,10 @@ use crate::{
     runtime::{
         channel::End,
         clock::{Clock, wall},
-        news::News,
+        news::{Cause, News},
         view::View,
     },
     store::{self, Closed, OpenError, SledStore, Store},
-    throttle::Throttle,
     transport::libp2p,
 };
 
@@ -294,7 +293,8 @@ impl Node {
             home::channels(&self.shared.data, &self.shared.identity).map_err(|why| failed(&why))?;
         let standing = self.line.as_ref().map(|_| self.standing_channels());
         let found: Vec<ChannelId> = channels.sound.iter().map(home::Channel::id).collect();
-        if standing.is_none_or(|standing| standing != found) || self.api.standing().broken != channels.broken {
+        if standing.is_none_or(|standing| standing != found) || self.api.standing().broken != channels.broken
+        {
             if let Err(why) = self.renew_line().await {
                 let told = failed(&why);
                 self.fallen = Some(why);
@@ -339,7 +339,7 @@ impl Node {
                     "card {} of this party is in force and its keys are not here: this node is replaced",
                     card.serial
                 );
-                self.shared.news.alarm(channel, None, detail);
+                self.shared.news.alarm(channel, None, Cause::ThisNodeReplaced, detail);
             }
         }
         Ok(())
@@ -377,18 +377,16 @@ async fn ended(line: &mut Option<(Arc<Line>, Tasks)>) -> NodeError {
 fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
     let about = ChannelId::from_bytes([0; 32]);
     let news = Arc::clone(&api.news);
-    let alarm: hook::Alarm = Arc::new(move |why| news.alarm(about, None, why));
-    let hook = Hook::start(&config.hook.command, Arc::clone(&alarm));
+    let alarm: hook::Alarm = Arc::new(move |why| news.alarm(about, None, Cause::HookFailed, why));
+    let hook = Hook::start(&config.hook.command, alarm);
     if !hook.is_some() {
         return Arc::new(|_, _| {});
     }
     let (queue, mut arrivals) = mpsc::channel::<(ChannelId, Head)>(HOOK_QUEUE);
-    // A flood is one alarm a minute, not one for each.
-    let throttle = Throttle::default();
+    let news = Arc::clone(&api.news);
     let missed = Arc::new(move |entry: &Head| {
-        if throttle.admits("hook", "behind") {
-            alarm(format!("the hook is behind: it was not told of {entry}, and perhaps of more"));
-        }
+        let detail = format!("the hook is behind: it was not told of {entry}, and perhaps of more");
+        news.alarm(about, None, Cause::HookBehind, detail);
     });
     let (api, behind) = (Arc::downgrade(api), Arc::clone(&missed));
     tokio::spawn(async move {

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use crate::{
         home::Identity,
-        runtime::news::News,
+        runtime::news::{Cause, News},
         store::{Commit, CommitError, Records, SledStore, Store, StoreError, conformance},
     };
 
@@ -378,7 +378,7 @@ mod tests {
         let waiting = timeout(Duration::from_millis(200), reader.next()).await;
         assert!(waiting.is_err(), "there is nothing to tell");
         assert_eq!(reads.load(Ordering::Relaxed), 1);
-        api.news.alarm(channel, None, "look after the disk".to_owned());
+        api.news.alarm(channel, None, Cause::DiskFull, "look after the disk".to_owned());
         let told = timeout(Duration::from_secs(20), reader.next()).await.expect("it is told");
         let Ready(alarm, place) = told.unwrap();
         assert_eq!((alarm.kind, place), (EventKind::Alarm, None), "heard, and nothing is skipped by it");

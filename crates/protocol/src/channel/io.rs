@@ -207,6 +207,15 @@ pub struct LineTestResult {
     pub round_trip: Duration,
 }
 
+impl LineTestResult {
+    /// By how much the two clocks differ at least: the answer was given somewhere between question and answer by our clock, so only
+    /// what lies outside is skew.
+    pub fn skew(&self) -> Duration {
+        let back_at = self.asked_at.plus(self.round_trip);
+        self.asked_at.since(self.answered_at).max(self.answered_at.since(back_at))
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -106,12 +106,11 @@ impl Channel {
 
     fn line_tested(&mut self, now: Now, asked: Asked, answered_at: Timestamp) {
         let round_trip = now.monotonic.saturating_sub(asked.at);
-        // The answer was given somewhere between question and answer by our clock: only what lies outside is skew.
-        let skew = asked.wall.since(answered_at).max(answered_at.since(asked.wall.plus(round_trip)));
-        if skew > limits::CLOCK_SKEW {
-            self.emit(Event::ClockSkew { peer: asked.peer.clone(), by: skew });
-        }
         let result = LineTestResult { peer: asked.peer, asked_at: asked.wall, answered_at, round_trip };
+        let skew = result.skew();
+        if skew > limits::CLOCK_SKEW {
+            self.emit(Event::ClockSkew { peer: result.peer.clone(), by: skew });
+        }
         self.emit(Event::LineTested { request: asked.request, result });
     }
 }

@@ -1,12 +1,15 @@
 //! One task per channel. It polls everything that concerns the channel itself (streams, answers of the store, requests,
 //! time), so that between a frame's arrival and what follows from it there is no other task and no queue but the disk's.
 //!
-//! `task.rs` is the loop, `sessions.rs` keeps the sessions with each peer, `handle.rs` is what others hold.
+//! `task.rs` is the loop, `sessions.rs` keeps the sessions with each peer, `handle.rs` is what others hold,
+//! `parts.rs` what it is made of.
 
 mod handle;
+mod parts;
 mod sessions;
 mod task;
 
 pub(crate) use handle::{AskError, Handle, Look, Recorded};
+pub(crate) use parts::{Parts, Urgent};
 pub(crate) use sessions::PeerState;
-pub(crate) use task::{End, Parts, Urgent, spawn};
+pub(crate) use task::{End, spawn};

@@ -19,6 +19,7 @@ use crate::{
         clock::wall,
         framed::Live,
         handshake::{self, Failure, Incoming, Shaken},
+        news::Cause,
     },
     transport::{NodeId, OpenError},
 };
@@ -295,7 +296,10 @@ impl Task {
         let (card, _) =
             self.machine.roster().clone().present(peer.card.document()).map_err(|why| why.to_string())?;
         if let Some(charter) = peer.other_charter {
-            self.news.alarm(self.id(), Some(&peer.member), format!("it goes by another charter, {charter}"));
+            let detail = format!("it goes by another charter, {charter}");
+            self.news.alarm(self.id(), Some(&peer.member), Cause::OtherCharter, detail);
+        } else {
+            self.news.over(self.id(), Some(&peer.member), Cause::OtherCharter);
         }
         if peer.roster_changed {
             self.take_roster_document(card.document().clone());

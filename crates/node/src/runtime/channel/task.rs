@@ -18,7 +18,8 @@ use demarche_protocol::{
     document::SignedDocument,
     hash::ChannelId,
     identity::{member::MemberId, roster::Roster},
-    session::{SessionId, SessionSecret, Sessions},
+    limits::CLOCK_SKEW,
+    session::{SessionId, Sessions},
     transcript::{Effect, Facts, Head, Receipt},
 };
 use tokio::{
@@ -29,12 +30,19 @@ use tokio::{
 
 use super::{
     handle::{Handle, Look, Message, Recorded, Reply},
+    parts::{Parts, Urgent},
     sessions::{Outcome, PeerLine, Stage, node_of},
 };
 use crate::{
     defaults::{DRAIN_WITHIN, REQUESTS},
     link::Links,
-    runtime::{clock::Clock, handshake::Ground, items::Items, news::News, view::Acknowledgements},
+    runtime::{
+        clock::Clock,
+        handshake::Ground,
+        items::Items,
+        news::{Cause, News},
+        view::Acknowledgements,
+    },
     store::{self, Answer, Answers, Commits, Store},
     throttle::Throttle,
     transport::Transport,
@@ -46,27 +54,6 @@ const FRAMES_A_TURN: usize = 64;
 const REQUESTS_A_TURN: usize = 64;
 /// Turns taken before other tasks get theirs.
 const TURNS: usize = 32;
-
-/// What a channel's task is made of.
-pub(crate) struct Parts {
-    pub(crate) name: Arc<str>,
-    pub(crate) machine: Machine,
-    /// The secret of the session key on our card; without one there is no session.
-    pub(crate) secret: Option<SessionSecret>,
-    pub(crate) clock: Clock,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) service: store::Service,
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) links: Arc<Links>,
-    pub(crate) news: Arc<News>,
-    /// Told when the roster has changed.
-    pub(crate) roster_changed: Arc<Notify>,
-    /// Told of others' urgent dispatches that count, once each.
-    pub(crate) urgent: Urgent,
-}
-
-/// What is done about another's urgent dispatch.
-pub(crate) type Urgent = Arc<dyn Fn(ChannelId, Head) + Send + Sync>;
 
 /// How a channel's task ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +100,8 @@ pub(super) struct Task {
     roster: watch::Sender<Roster>,
     roster_changed: Arc<Notify>,
     urgent: Urgent,
+    /// The last commit found no room.
+    disk_full: bool,
     /// When the machine wants its tick.
     wake: Option<Duration>,
     sleep: Pin<Box<Sleep>>,
@@ -142,6 +131,11 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
     let (messages_to, messages) = mpsc::channel(REQUESTS);
     let (outcomes_to, outcomes) = mpsc::unbounded_channel();
     let acknowledgements = Acknowledgements::of(&machine);
+    if machine.halted().is_none() {
+        // Whatever ended the writing under an earlier card.
+        parts.news.over(id, None, Cause::NeedsNewCard);
+        parts.news.over(id, None, Cause::ThisNodeReplaced);
+    }
     let (roster, roster_seen) = watch::channel(machine.roster().clone());
     let task = Task {
         machine,
@@ -167,6 +161,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         roster,
         roster_changed: parts.roster_changed,
         urgent: parts.urgent,
+        disk_full: false,
         wake: None,
         sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
         stop_by: None,
@@ -242,11 +237,18 @@ impl Task {
         }
         let now = self.clock.now();
         let input = match answer.outcome {
-            store::Outcome::Durable(_) => Input::Committed(answer.ticket),
+            store::Outcome::Durable(_) => {
+                if std::mem::take(&mut self.disk_full) {
+                    self.news.over(self.id(), None, Cause::DiskFull);
+                }
+                Input::Committed(answer.ticket)
+            }
             store::Outcome::Failed(failure) => {
                 if failure == CommitFailure::NoSpace {
                     self.commits.forget_failures();
-                    self.news.alarm(self.id(), None, "the disk is full: nothing more is recorded".to_owned());
+                    self.disk_full = true;
+                    let detail = "the disk is full: nothing more is recorded".to_owned();
+                    self.news.alarm(self.id(), None, Cause::DiskFull, detail);
                 }
                 Input::CommitFailed { ticket: answer.ticket, failure }
             }
@@ -471,13 +473,10 @@ impl Task {
                 match item {
                     Ok(Some(item)) => Frame::Entry(item),
                     Ok(None) => {
-                        return self.news.alarm(
-                            self.id(),
-                            None,
-                            format!("entry {entry} is not in the store"),
-                        );
+                        let detail = format!("entry {entry} is not in the store");
+                        return self.news.alarm(self.id(), None, Cause::Store, detail);
                     }
-                    Err(why) => return self.news.alarm(self.id(), None, why.to_string()),
+                    Err(why) => return self.news.alarm(self.id(), None, Cause::Store, why.to_string()),
                 }
             }
         };
@@ -511,6 +510,9 @@ impl Task {
                 }
             }
             Event::LineTested { request, result } => {
+                if result.skew() <= CLOCK_SKEW {
+                    self.news.over(channel, Some(&result.peer), Cause::Clock);
+                }
                 if let Some(Waiting::LineTest(reply)) = self.waiting.remove(&request) {
                     let _ = reply.send(Ok(result));
                 }
@@ -518,7 +520,9 @@ impl Task {
             Event::Refused { request, why } => self.refuse(request, &why),
             Event::Arrived { entry } => self.entered(&entry),
             Event::Judged { entry, effect: Effect::Void(why) } => {
-                tracing::warn!(channel = channel.short(), %entry, %why, "an entry is void");
+                if self.throttle.admits(entry.party.as_str(), &format!("an entry is void: {why}")) {
+                    tracing::warn!(channel = channel.short(), %entry, %why, "an entry is void");
+                }
             }
             Event::Judged { entry, effect: Effect::Accepted } => self.accepted(entry),
             Event::Judged { .. } | Event::Receipted { .. } | Event::Closed { .. } => {}
@@ -530,11 +534,13 @@ impl Task {
             Event::Fork { one, other } => self.news.alarm(
                 channel,
                 Some(&one.party),
+                Cause::Fork,
                 format!("two different entries bear the number {one}: {} and {}", one.hash, other.hash),
             ),
             Event::OwnSignatureUnknown { entry } => self.news.alarm(
                 channel,
                 None,
+                Cause::NeedsNewCard,
                 format!("a peer holds {entry} under our own signature, which is not here: this node stops writing until it has a new card"),
             ),
             Event::PeerRefused { peer, why } => {
@@ -546,6 +552,7 @@ impl Task {
             Event::ClockSkew { peer, by } => self.news.alarm(
                 channel,
                 Some(&peer),
+                Cause::Clock,
                 format!("its clock and ours differ by {} s", by.as_secs()),
             ),
             Event::Stopped => self.end = Some(End::OutcomeUnknown),

@@ -1,0 +1,36 @@
+//! What a channel's task is made of.
+
+use std::sync::Arc;
+
+use demarche_protocol::{
+    channel::Channel as Machine, hash::ChannelId, session::SessionSecret, transcript::Head,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    link::Links,
+    runtime::{clock::Clock, news::News},
+    store::{self, Store},
+    transport::Transport,
+};
+
+/// What a channel's task is made of.
+pub(crate) struct Parts {
+    pub(crate) name: Arc<str>,
+    pub(crate) machine: Machine,
+    /// The secret of the session key on our card; without one there is no session.
+    pub(crate) secret: Option<SessionSecret>,
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) service: store::Service,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) news: Arc<News>,
+    /// Told when the roster has changed.
+    pub(crate) roster_changed: Arc<Notify>,
+    /// Told of others' urgent dispatches that count, once each.
+    pub(crate) urgent: Urgent,
+}
+
+/// What is done about another's urgent dispatch.
+pub(crate) type Urgent = Arc<dyn Fn(ChannelId, Head) + Send + Sync>;
