@@ -131,7 +131,7 @@ impl TryFrom<String> for Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("the configuration {} cannot be read", path.display())]
+    #[error("the configuration {} cannot be read\nhelp: name one that is there with --config, or leave it out", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -139,7 +139,10 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It is not what it should be.
-    #[error("the configuration {} is wrong: {why}", path.display())]
+    #[error(
+        "the configuration {} is wrong: {why}\nhelp: correct it there; docs/operations.md and examples/demarched.toml have every key",
+        path.display()
+    )]
     Wrong {
         /// Which.
         path: PathBuf,
@@ -224,5 +227,8 @@ mod tests {
         let data = DataDir::new(directory.path());
         assert_eq!(Config::read(&data, None).unwrap(), Config::default());
         assert!(matches!(Config::read(&data, Some(&data.config())), Err(ConfigError::Read { .. })));
+        std::fs::write(data.config(), "[socket]\npaht = \"x\"\n").unwrap();
+        let wrong = Config::read(&data, None).unwrap_err().to_string();
+        assert!(wrong.contains("paht") && wrong.contains("\nhelp: correct it there"), "{wrong}");
     }
 }

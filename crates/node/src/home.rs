@@ -13,7 +13,7 @@ use demarche_protocol::{
     hash::ChannelId,
     identity::{
         Verified,
-        card::{Card, CardSerial, Role},
+        card::{Card, CardSerial},
         member::MemberId,
         roster::Roster,
     },
@@ -85,7 +85,7 @@ pub(crate) struct Channels {
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// A file or directory in it.
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read\nhelp: start demarched as the account that owns the data directory", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -143,7 +143,10 @@ pub enum HomeError {
 
 /// Finds out whose node the directory is, from the card that `setup` drafted.
 pub(crate) fn identity(data: &DataDir) -> Result<Identity, HomeError> {
-    let io = |source| HomeError::Io { path: data.path().to_owned(), source };
+    let io = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => HomeError::NoCard { path: data.path().to_owned() },
+        _ => HomeError::Io { path: data.path().to_owned(), source },
+    };
     let mut found: Option<(PathBuf, Identity)> = None;
     for entry in fs::read_dir(data.path()).map_err(io)? {
         let path = entry.map_err(io)?.path();
@@ -155,7 +158,7 @@ pub(crate) fn identity(data: &DataDir) -> Result<Identity, HomeError> {
         let text = String::from_utf8_lossy(&bytes);
         let card =
             Card::parse(&text).map_err(|why| HomeError::Card { path: path.clone(), why: why.to_string() })?;
-        let identity = Identity { me: card.member, mediates: matches!(card.role, Role::Mediator { .. }) };
+        let identity = Identity { mediates: card.is_mediator(), me: card.member };
         match &found {
             Some((known, other)) if *other != identity => {
                 let mut cards = [(known.clone(), other.me.clone()), (path, identity.me)];
@@ -232,14 +235,18 @@ pub(crate) fn incoming(data: &DataDir, name: &str) -> Result<Vec<Left>, HomeErro
         .collect();
     files.sort();
     let mut found: Vec<_> = files.into_iter().map(|path| (path.clone(), signed_file(&path))).collect();
-    // What others rest on comes first.
-    found.sort_by_key(|(_, document)| match document.as_ref().ok().and_then(SignedDocument::document_type) {
+    found.sort_by_key(|(_, document)| document.as_ref().map_or(u8::MAX, turn));
+    Ok(found)
+}
+
+/// What others rest on comes first: lists of roots, then cards, then officers.
+pub(crate) fn turn(document: &SignedDocument) -> u8 {
+    match document.document_type() {
         Some(DocumentType::Roots) => 0,
         Some(DocumentType::Card) => 1,
         Some(DocumentType::Officer) => 2,
         _ => 3,
-    });
-    Ok(found)
+    }
 }
 
 /// The roster documents and own cards of a channel that are in the store.
@@ -269,11 +276,11 @@ pub(crate) fn stored_documents(
 /// A channel's roster from documents, taken in any order.
 pub(crate) fn roster(charter: &Verified<Charter>, documents: &[SignedDocument]) -> Roster {
     let mut roster = Roster::new(charter);
-    // Lists of roots first, in turn; what does not hold says nothing.
-    for kind in [DocumentType::Roots, DocumentType::Card, DocumentType::Revocation] {
-        for document in documents.iter().filter(|document| document.document_type() == Some(kind)) {
-            let _ = roster.offer(document);
-        }
+    let mut documents: Vec<&SignedDocument> = documents.iter().collect();
+    documents.sort_by_key(|document| turn(document));
+    for document in documents {
+        // What does not hold says nothing.
+        let _ = roster.offer(document);
     }
     roster
 }

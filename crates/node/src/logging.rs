@@ -1,7 +1,10 @@
 //! The log on stderr: lines for people, or one JSON object a line. Texts of peers only ever go in as fields, which both forms
 //! escape (threat B5); no message text and no key is logged at any level (threat L3).
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+};
 
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan, util::TryInitError};
@@ -44,13 +47,15 @@ pub fn start(log: &Log) -> Result<(), TryInitError> {
     }
 }
 
-/// Text of somebody else made fit for one line of a log: control characters and what changes direction are escaped.
+/// Text of somebody else made fit for one line of a log: control characters and what changes direction are escaped
+/// as the officers' tool does it, `<U+001B>`.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}');
         if character.is_control() || turns {
-            out.extend(character.escape_unicode());
+            // With a backslash the log's own escaping would double it.
+            let _ = write!(out, "<U+{:04X}>", u32::from(character));
         } else {
             out.push(character);
         }
@@ -69,7 +74,8 @@ mod tests {
         let safe = escaped(hostile);
         assert!(safe.chars().all(|character| !character.is_control()), "{safe}");
         assert!(!safe.contains('\u{202e}') && !safe.contains('\u{2028}'));
-        assert!(safe.contains("\\u{a}ready") && safe.contains("\\u{1b}[31m"));
+        assert!(safe.contains("<U+000A>ready") && safe.contains("<U+001B>[31m"));
+        assert_eq!(format!("{safe:?}"), format!("\"{safe}\""), "a field of the log shows it as it is");
         assert_eq!(escaped("سلام\u{200c}ها"), "سلام\u{200c}ها", "Persian needs its ZWNJ");
     }
 }

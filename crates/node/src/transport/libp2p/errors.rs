@@ -6,18 +6,32 @@ use libp2p::{core::transport::TransportError, relay::outbound::hop::ConnectError
 
 use crate::transport::OpenError;
 
-/// The error and its sources, outermost first, each text once.
+/// The error and its sources, outermost first, each text once, all on one line.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = on_one_line(&error.to_string());
     let mut next = error.source();
     while let Some(error) = next {
-        let part = error.to_string();
-        if !text.contains(&part) {
+        let part = on_one_line(&error.to_string());
+        if text.is_empty() {
+            // Some of libp2p's errors only carry another.
+            text = part;
+        } else if !text.contains(&part) {
             text = format!("{text}: {part}");
         }
         next = error.source();
     }
     text
+}
+
+/// The name resolver tells all attempts at a name as a list under a headline; here each cause stands once.
+fn on_one_line(text: &str) -> String {
+    let mut causes: Vec<&str> = Vec::new();
+    for line in text.lines().map(|line| line.trim().trim_start_matches("- ")) {
+        if !line.is_empty() && line != "Multiple dial errors occurred:" && !causes.contains(&line) {
+            causes.push(line);
+        }
+    }
+    causes.join("; ")
 }
 
 /// Why an address could not be dialled, without the address, which the caller knows.
@@ -68,4 +82,32 @@ fn relay_answer(error: &(dyn Error + 'static)) -> Option<OpenError> {
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Told {
+        said: &'static str,
+        source: Option<Box<Told>>,
+    }
+
+    fn told(said: &'static str, source: Option<Told>) -> Told {
+        Told { said, source: source.map(Box::new) }
+    }
+
+    #[test]
+    fn an_error_is_one_line_with_each_cause_once() {
+        let in_use = || told("Address already in use (os error 98)", None);
+        assert_eq!(chain(&told("", Some(in_use()))), "Address already in use (os error 98)");
+        assert_eq!(
+            chain(&told("cannot dial", Some(in_use()))),
+            "cannot dial: Address already in use (os error 98)"
+        );
+        let many = told("Multiple dial errors occurred:\n - no route\n - no route\n - refused", None);
+        assert_eq!(chain(&told("", Some(many))), "no route; refused");
+    }
 }

@@ -63,13 +63,17 @@ pub enum StartError {
     #[error("the name resolver cannot be started")]
     Resolver(#[source] io::Error),
     /// A mediator has to listen somewhere, on a literal address.
-    #[error("cannot listen on {0}: a mediator listens on literal addresses")]
+    #[error(
+        "cannot listen on {0}: a mediator listens on literal addresses\nhelp: set [network] listen in demarched.toml, like 0.0.0.0:7701"
+    )]
     NotLiteral(Address),
     /// A mediator with no address to listen on.
-    #[error("a mediator needs an address to listen on")]
+    #[error("a mediator needs an address to listen on\nhelp: set [network] listen in demarched.toml, like 0.0.0.0:7701")]
     NowhereToListen,
     /// The system refuses the socket: in use already, or not ours.
-    #[error("cannot listen on {address}: {reason}")]
+    #[error(
+        "cannot listen on {address}: {reason}\nhelp: end what listens there, or set another [network] listen in demarched.toml"
+    )]
     Listen {
         /// The address that was asked for.
         address: Address,
