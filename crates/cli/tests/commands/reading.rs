@@ -215,6 +215,20 @@ fn a_status_begins_with_the_verdict_and_check_makes_it_an_exit_code() {
 }
 
 #[test]
+fn a_status_is_not_waited_for_long_and_a_person_is_told_what_is_waited_for() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    node.held().hangs = true;
+    let begun = std::time::Instant::now();
+    let ended = desk.run(&["status", "--check"], "").with(Exit::NodeAway);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    let waiting = format!("waiting for the node at {}\n", desk.socket().display());
+    assert!(ended.err.starts_with(&waiting), "{}", ended.err);
+    assert!(ended.err.contains("no answer within 5 s") && ended.err.contains("help:"), "{}", ended.err);
+}
+
+#[test]
 fn a_node_that_is_starting_is_waited_for() {
     let desk = Desk::new();
     desk.run(&["status", "--wait-ready", "1s"], "").with(Exit::NodeAway);
