@@ -17,14 +17,13 @@ use crate::{
     home::{Broken, Channel, Identity},
     line::Line,
     logging::escaped,
-    runtime::channel::{AskError, PeerState},
+    runtime::{
+        channel::{AskError, PeerState},
+        names::node_of,
+    },
     store::CommitError,
     transport::NodeId,
 };
-
-fn node_of(card: &Card) -> NodeId {
-    NodeId::from_bytes(*card.node.as_bytes())
-}
 
 /// What a channel's task says of itself.
 struct Seen {

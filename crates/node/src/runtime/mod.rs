@@ -9,7 +9,7 @@ mod framed;
 mod handshake;
 mod items;
 pub(crate) mod news;
-mod names;
+pub(crate) mod names;
 mod places;
 mod random;
 pub(crate) mod roster_stream;

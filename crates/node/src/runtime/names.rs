@@ -54,7 +54,8 @@ impl Names {
     }
 }
 
-fn node_of(card: &Card) -> NodeId {
+/// The node that a card names.
+pub(crate) fn node_of(card: &Card) -> NodeId {
     NodeId::from_bytes(*card.node.as_bytes())
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use demarche_protocol::{
     channel::{Batch, CommitFailure, Record, Ticket},
-    document::{DocumentType, SignedDocument},
+    document::SignedDocument,
     hash::ChannelId,
     identity::roster::Roster,
 };
@@ -20,25 +20,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     channel::{AskError, Handle},
+    names::node_of,
     roster_stream::Rosters,
 };
 use crate::{
+    home::turn,
     store::{Answers, Commits, Outcome},
     transport::NodeId,
 };
 
-/// Documents that others rest on come first: lists of roots, then cards, then revocations.
-fn in_order(mut documents: Vec<SignedDocument>) -> Vec<SignedDocument> {
-    documents.sort_by_key(|document| match document.document_type() {
-        Some(DocumentType::Roots) => 0,
-        Some(DocumentType::Card) => 1,
-        _ => 2,
-    });
-    documents
+fn in_order(mut documents: Vec<SignedDocument>) -> Arc<[SignedDocument]> {
+    documents.sort_by_key(turn);
+    documents.into()
 }
 
 fn knows(roster: &Roster, node: NodeId) -> bool {
-    roster.cards().any(|card| card.node.as_bytes() == node.as_bytes())
+    roster.cards().any(|card| node_of(card) == node)
 }
 
 /// What of the documents is news for a roster. Anybody may bring documents with signatures that take a while to check, so that is
@@ -80,7 +77,7 @@ impl Rosters for CapitalRosters {
     fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
         let channels = self.channels.clone();
         async move {
-            let documents: Arc<[SignedDocument]> = in_order(documents).into();
+            let documents = in_order(documents);
             for channel in channels {
                 // Only what is news costs the channel a step; the rest is for other channels, or known, or wrong.
                 let roster = channel.roster().borrow().clone();
@@ -224,7 +221,7 @@ impl Rosters for MediatorRosters {
     fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
         let rosters = self.clone();
         async move {
-            let documents: Arc<[SignedDocument]> = in_order(documents).into();
+            let documents = in_order(documents);
             for (channel, roster) in rosters.current() {
                 for document in news(roster, Arc::clone(&documents)).await {
                     if rosters.offer(channel, &document).await == Offered::Taken {

@@ -22,7 +22,7 @@ use super::{
     channel::Handle,
     framed::Framed,
     handshake,
-    names::Names,
+    names::{Names, node_of},
     places::{Place, Places},
     roster_stream::{self, Rosters},
 };
@@ -350,17 +350,13 @@ async fn answer_roster(
     drop(place);
 }
 
-fn node_of(card: &demarche_protocol::identity::card::Card) -> NodeId {
-    NodeId::from_bytes(*card.node.as_bytes())
-}
-
 /// Whom a capital deals with.
 fn directory(rosters: &[(ChannelId, Roster)], me: &MemberId) -> Directory {
     let mut mediators: BTreeMap<NodeId, MediatorPath> = BTreeMap::new();
     let mut peers = BTreeSet::new();
     for card in rosters.iter().flat_map(|(_, roster)| roster.cards()).filter(|card| card.member != *me) {
         let node = node_of(card);
-        if card.session_key().is_some() {
+        if !card.is_mediator() {
             peers.insert(node);
             continue;
         }
@@ -376,8 +372,7 @@ fn directory(rosters: &[(ChannelId, Roster)], me: &MemberId) -> Directory {
 fn admission(rosters: &[(ChannelId, Roster)]) -> Admission {
     let mut admission = Admission::new();
     for (channel, roster) in rosters {
-        let nodes =
-            roster.cards().filter(|card| card.session_key().is_some()).map(|card| node_of(card)).collect();
+        let nodes = roster.cards().filter(|card| !card.is_mediator()).map(|card| node_of(card)).collect();
         admission.set_channel(ChannelName(*channel.as_bytes()), nodes);
     }
     admission

@@ -283,6 +283,11 @@ impl Card {
         Ok(Verified::new(card, document.clone()))
     }
 
+    /// Whether the node mediates.
+    pub const fn is_mediator(&self) -> bool {
+        matches!(self.role, Role::Mediator { .. })
+    }
+
     /// The session key, for a party's card.
     pub const fn session_key(&self) -> Option<SessionKey> {
         match self.role {

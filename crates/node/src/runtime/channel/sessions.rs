@@ -19,6 +19,7 @@ use crate::{
         clock::wall,
         framed::Live,
         handshake::{self, Failure, Incoming, Shaken},
+        names::node_of,
         news::Cause,
     },
     transport::{NodeId, OpenError},
@@ -106,16 +107,12 @@ impl PeerLine {
 
 /// The mediators of the channel whose cards are known.
 pub(super) fn mediators(roster: &Roster) -> Vec<NodeId> {
-    roster.cards().filter(|card| card.session_key().is_none()).map(|card| node_of(card.node)).collect()
-}
-
-pub(super) fn node_of(key: demarche_protocol::identity::keys::PublicKey) -> NodeId {
-    NodeId::from_bytes(*key.as_bytes())
+    roster.cards().filter(|card| card.is_mediator()).map(|card| node_of(card)).collect()
 }
 
 /// A node's name in a roster, else its number.
 fn name_of(roster: &Roster, node: NodeId) -> String {
-    let card = roster.cards().find(|card| node_of(card.node) == node);
+    let card = roster.cards().find(|card| node_of(card) == node);
     card.map_or_else(|| format!("{node:?}"), |card| card.member.to_string())
 }
 
@@ -159,7 +156,7 @@ impl Task {
     fn open(&mut self, peer: &MemberId, id: SessionId) -> Result<(), String> {
         let roster = self.machine.roster();
         let card = roster.current(peer).ok_or("no current card of it is known here")?.clone();
-        let via = self.links.best(node_of(card.node), &mediators(roster));
+        let via = self.links.best(node_of(&card), &mediators(roster));
         let via = via.ok_or("no mediator is reachable")?;
         let work = handshake::open(self.ground.clone(), roster.clone(), self.transport.clone(), card, via);
         self.run_handshake(peer, id, work);
@@ -197,7 +194,7 @@ impl Task {
         let now = self.clock.now();
         let roster = self.machine.roster();
         let member =
-            roster.cards().find(|card| node_of(card.node) == incoming.node).map(|card| card.member.clone());
+            roster.cards().find(|card| node_of(card) == incoming.node).map(|card| card.member.clone());
         match member.and_then(|member| self.lines.get_mut(&member).map(|line| (member, line))) {
             Some((member, line)) => {
                 let (id, decisions) = line.sessions.incoming(now);

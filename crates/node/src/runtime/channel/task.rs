@@ -31,7 +31,7 @@ use tokio::{
 use super::{
     handle::{Handle, Look, Message, Recorded, Reply},
     parts::{Parts, Urgent},
-    sessions::{Outcome, PeerLine, Stage, node_of},
+    sessions::{Outcome, PeerLine, Stage},
 };
 use crate::{
     defaults::{DRAIN_WITHIN, REQUESTS},
@@ -40,6 +40,7 @@ use crate::{
         clock::Clock,
         handshake::Ground,
         items::Items,
+        names::node_of,
         news::{Cause, News},
         view::Acknowledgements,
     },
@@ -369,7 +370,7 @@ impl Task {
 
     /// Asks the peer over the session in use, if that is carried by the mediator whose path is to be tested.
     fn line_test(&mut self, peer: MemberId, via: &MemberId, reply: Reply<LineTestResult>) {
-        let node = self.machine.roster().current(via).map(|card| node_of(card.node));
+        let node = self.machine.roster().current(via).map(|card| node_of(card));
         let used = self.lines.get(&peer).filter(|line| line.state.up).and_then(|line| line.state.via);
         if used.is_none() || used != node {
             // Whoever asked may have gone.
