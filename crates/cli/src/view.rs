@@ -4,6 +4,7 @@ use demarche_control::types::{Case, Chain, Effect, Evidence, EvidenceKind, Heade
 use demarche_protocol::{
     charter::Charter,
     dispatch::{Nature, Precedence},
+    hash::DocumentId,
 };
 
 use crate::{
@@ -123,6 +124,18 @@ pub fn whole(screen: &mut Screen, shown: &Shown, charter: Option<&Charter>, orig
     let header = &shown.header;
     if let Some(banner) = banner(header.nature) {
         screen.say(banner);
+    }
+    if !shown.same_serial.is_empty() {
+        let others: Vec<String> = shown.same_serial.iter().map(DocumentId::short).collect();
+        let (document, others) = (header.document.short(), others.join(", "));
+        let line = Line::styled(Style::Bad, format!("TWO DISPATCHES BEAR THE SERIAL {}", header.serial));
+        screen.say(line.and(format!(
+            ": the log of {} branched. This is document {document}; the other: {others}",
+            header.from
+        )));
+        for other in &shown.same_serial {
+            screen.say(format!("  demarche show {other}"));
+        }
     }
     let line = Line::new().with(style_of(header), precedence(header.precedence));
     screen.say(line.with(Style::Bold, format!(" {} {}", header.kind, header.serial)));

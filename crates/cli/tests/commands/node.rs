@@ -110,6 +110,7 @@ impl Held {
             fields: Shown::fields_of(&dispatch),
             evidence: vec![evidence(EvidenceKind::Recorded, party.as_str())],
             authority: vec![SignedFile::of(&officers(party.as_str())).unwrap()],
+            same_serial: Vec::new(),
         };
         let answer = sent(&shown);
         self.shown.push(shown);

@@ -79,6 +79,26 @@ fn showing_tells_nobody_and_gives_the_evidence_in_plain_words() {
 }
 
 #[test]
+fn after_a_fork_a_serial_that_stands_for_two_says_so_with_both_documents() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    desk.run(&["say"], "One").with(Exit::Done);
+    let first = node.held().shown[0].header.document;
+    assert!(!desk.run(&["show", "washington/1"], "").with(Exit::Done).out.contains("TWO"));
+    let other = demarche_protocol::hash::DocumentId::of(b"the other");
+    node.held().shown[0].same_serial = vec![other];
+    let shown = desk.run(&["show", "washington/1"], "").with(Exit::Done).out;
+    let told = format!(
+        "TWO DISPATCHES BEAR THE SERIAL washington/1: the log of washington branched. This is document {}; the other: {}\n",
+        first.short(),
+        other.short()
+    );
+    assert!(shown.starts_with(&told), "{shown}");
+    assert!(shown.contains(&format!("demarche show {other}\n")), "{shown}");
+    assert_eq!(desk.run(&["show", "washington/1", "--json"], "").json()["same_serial"][0], other.to_string());
+}
+
+#[test]
 fn the_signed_text_can_be_had_byte_for_byte() {
     let desk = Desk::new();
     let node = Node::on(&desk.socket());

@@ -173,6 +173,9 @@ pub struct Shown {
     /// log's order, up to this entry: with them the tool verifies from the roots of its own pinned charter.
     #[serde(default)]
     pub authority: Vec<SignedFile>,
+    /// Other documents under the same serial: its party's log branched, by a fork or by a restored backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_text::list")]
+    pub same_serial: Vec<DocumentId>,
 }
 
 impl Shown {

@@ -127,11 +127,11 @@ async fn shown(api: &Api, handle: &Handle, wanted: Wanted) -> Answer<Shown> {
     let found = handle.query(move |look| {
         let view = View::new(look, &name);
         let node = view.find(&wanted)?;
-        Some((view.header(node)?, view.evidence(node), view.authority(node)))
+        Some((view.header(node)?, view.evidence(node), view.authority(node), view.same_serial(node)))
     });
-    let (header, evidence, authority) = found.await?.ok_or_else(not_here)?;
+    let (header, evidence, authority, same_serial) = found.await?.ok_or_else(not_here)?;
     let item = api.store.item(handle.id(), header.entry)?.ok_or_else(not_here)?;
-    Ok(Json(view::shown(header, &item, evidence, authority)))
+    Ok(Json(view::shown(header, &item, evidence, authority, same_serial)))
 }
 
 /// Shows a dispatch to an officer: first the statement that it was displayed is durable, then the text leaves the node.

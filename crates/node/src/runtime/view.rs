@@ -122,6 +122,14 @@ impl<'a> View<'a> {
         headers
     }
 
+    /// The documents of other dispatches that bear an entry's serial, where its party's log branched.
+    pub(crate) fn same_serial(&self, node: &Node) -> Vec<DocumentId> {
+        let log = self.machine.transcript().log(&node.head.party);
+        let here = log.into_iter().flat_map(|log| log.volumes_at(node.head.seq));
+        let others = here.filter(|other| other.document != node.document && dispatch(other).is_some());
+        others.map(|other| other.document).collect()
+    }
+
     /// The header of an entry; none for one that says who may sign.
     pub(crate) fn header(&self, node: &Node) -> Option<Header> {
         let facts = dispatch(node);
@@ -473,6 +481,7 @@ pub(crate) fn shown(
     item: &Item,
     evidence: Vec<Evidence>,
     authority: Vec<SignedFile>,
+    same_serial: Vec<DocumentId>,
 ) -> Shown {
     let dispatch = Dispatch::parse(&item.text).ok();
     let document = item.entry.claims().ok().map(|entry| item.document(&entry));
@@ -485,5 +494,6 @@ pub(crate) fn shown(
         fields: dispatch.as_ref().map(Shown::fields_of).unwrap_or_default(),
         evidence,
         authority,
+        same_serial,
     }
 }

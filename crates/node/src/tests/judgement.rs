@@ -189,6 +189,38 @@ async fn t3_what_is_judged_late_is_told_when_it_is_judged() {
     }
 }
 
+/// After a fork one serial stands for two dispatches: whichever is asked for, the other is named beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serial_that_a_fork_gave_twice_names_both_documents() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    stage.start(&tehran).await.end().await;
+    stage.start(&washington).await.end().await;
+    let theirs = store_of(&stage, &tehran);
+    let mut one = pen(&stage, &tehran, &theirs);
+    let mut other = one.clone();
+    let entry = |item: Record| match item {
+        Record::Entry(item) => Some(item),
+        _ => None,
+    };
+    let before: Vec<Item> =
+        theirs.load(stage.scene.channel()).filter_map(|record| entry(record.unwrap().1)).collect();
+    let said = ["one thing", "another thing"].map(|text| statement(&stage, &tehran, text, 1));
+    let items = [one.write(&said[0]), other.write(&said[1])];
+    let seq = forger::head(&items[0]).seq.0;
+    lay(&stage, &store_of(&stage, &washington), &before.iter().chain(&items).collect::<Vec<_>>());
+
+    let w = stage.start(&washington).await;
+    let channel = stage.scene.channel().to_string();
+    let by_serial = w.client.show(&channel, &format!("tehran/{seq}")).await.unwrap();
+    let [first, second] = said.map(|document| document.id());
+    let shown = by_serial.header.document;
+    assert_eq!(by_serial.same_serial, [if shown == first { second } else { first }]);
+    let by_document = w.client.show(&channel, &second.to_string()).await.unwrap();
+    assert_eq!((by_document.header.document, by_document.same_serial), (second, vec![first]));
+    w.end().await;
+}
+
 /// An acknowledgement is a dispatch as well: it arrives, and then says something of what it acknowledges.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_is_told_as_its_own_arrival_and_of_what_it_acknowledges() {
