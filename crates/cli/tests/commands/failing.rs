@@ -283,7 +283,11 @@ fn wrong_usage_is_told_in_the_tools_own_form_and_to_programs_too() {
         (&["verify", "X"], "verify is not there yet", "demarche show SERIAL verifies"),
         (&["line", "history"], "history is not there yet", "demarche watch"),
         (&["say", "--agent", "SHA256:x"], "--agent is not there yet", "--key FILE"),
-        (&["breach", "3.1", "--evidence", "x"], "--evidence is not there yet", "name the file and its SHA-256"),
+        (
+            &["breach", "3.1", "--evidence", "x"],
+            "--evidence is not there yet",
+            "name the file and its SHA-256",
+        ),
         (&[], "it is not said what to do", "demarche --help"),
     ] {
         let told = desk.run(arguments, "").with(Exit::Usage);
