@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
-use demarche_node::{Options, check_config, config::LogFormat, run};
+use demarche_node::{LogFormat, Options, check_config, run};
 
 /// The node of a capital or a mediator. Runs in the foreground until SIGTERM.
 #[derive(Parser)]

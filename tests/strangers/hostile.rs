@@ -4,7 +4,6 @@
 use std::{path::Path, time::Duration};
 
 use demarche_control::layout::DataDir;
-use demarche_node::transport::NodeId;
 use demarche_protocol::identity::{card::CardSerial, openssh};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, future::Either, pin_mut};
 use libp2p::{
@@ -199,7 +198,8 @@ pub(crate) fn stolen(data: &Path, serial: u64) -> identity::Keypair {
 /// How a node's log calls a key that it knows nothing of.
 pub(crate) fn number(key: &identity::Keypair) -> String {
     let public = key.public().try_into_ed25519().expect("an ed25519 key");
-    format!("{:?}", NodeId::from_bytes(public.to_bytes()))
+    let begins: String = public.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("NodeId({begins}…)")
 }
 
 /// The node of a key.

@@ -75,7 +75,6 @@ pub enum LogFormat {
 /// Least level of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the levels of tracing")]
 pub enum Level {
     Error,
     Warn,

@@ -3,85 +3,85 @@
 use std::time::Duration;
 
 /// Worker threads. The line is bound by the disk, and each thread costs stack and arena.
-pub const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
 
 /// How long a node takes to end after SIGTERM, at most. A service manager kills after ninety seconds; an
 /// operator at a terminal waits less.
-pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long officers' requests may still be answered while the node stops.
-pub const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Requests that wait for one channel's task. 64 outstanding notices and as many readers fit; more wait in their
 /// own connections.
-pub const REQUESTS: usize = 256;
+pub(crate) const REQUESTS: usize = 256;
 
 /// Bytes of sealed frames that wait for a stream. A frame has at most 64 KiB, so one always fits; and on a line of 1
 /// Mbit/s what was chosen before a FLASH came delays it by half a second at most for each 64 KiB.
-pub const SENDING: usize = 64 << 10;
+pub(crate) const SENDING: usize = 64 << 10;
 
 /// Bytes read from a stream at once: four frames of the usual size.
-pub const READING: usize = 16 << 10;
+pub(crate) const READING: usize = 16 << 10;
 
 /// Bytes of entries kept in memory, so that what was just recorded is not read back from the disk to be sent.
-pub const ITEMS: usize = 1 << 20;
+pub(crate) const ITEMS: usize = 1 << 20;
 
 /// Streams of other nodes whose first bytes have not told the channel yet, or whose handshake is under way with a node
 /// that only its card will name.
-pub const UNNAMED_STREAMS: usize = 32;
+pub(crate) const UNNAMED_STREAMS: usize = 32;
 
 /// Of those, streams of one node: its session in each of several channels, and one that takes over; never all of them.
-pub const UNNAMED_STREAMS_OF_ONE: usize = 8;
+pub(crate) const UNNAMED_STREAMS_OF_ONE: usize = 8;
 
 /// How long a session that is ended on purpose may take to say so.
-pub const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Transient events (links, alarms) that a slow listener may fall behind; then it is told that it missed some.
-pub const NEWS: usize = 256;
+pub(crate) const NEWS: usize = 256;
 
 /// Records read from the journal at once for a listener.
-pub const JOURNAL_PAGE: usize = 64;
+pub(crate) const JOURNAL_PAGE: usize = 64;
 
 /// Connections to the officers' socket at one time, those of the node's own account not counted. Each costs some 20 KiB and
 /// a file descriptor.
-pub const CONNECTIONS: usize = 384;
+pub(crate) const CONNECTIONS: usize = 384;
 
 /// Of those, connections of one account: a desk's watches and commands, many times over.
-pub const CONNECTIONS_OF_ONE: usize = 128;
+pub(crate) const CONNECTIONS_OF_ONE: usize = 128;
 
 /// Longest body of a request, in bytes: a document of 48 KiB as JSON (six bytes for each at worst) with every
 /// signature it may carry.
-pub const BODY: usize = 512 << 10;
+pub(crate) const BODY: usize = 512 << 10;
 
 /// How long a hook may run.
-pub const HOOK_TIME: Duration = Duration::from_secs(10);
+pub(crate) const HOOK_TIME: Duration = Duration::from_secs(10);
 
 /// Hooks that run at one time; arrivals beyond wait.
-pub const HOOKS: usize = 4;
+pub(crate) const HOOKS: usize = 4;
 
 /// Arrivals that wait for a hook; beyond that they are only logged, with an alarm.
-pub const HOOK_QUEUE: usize = 256;
+pub(crate) const HOOK_QUEUE: usize = 256;
 
 /// How long it is waited for the line to stand again while the node takes a new card.
-pub const NEW_LINE: Duration = Duration::from_secs(5);
+pub(crate) const NEW_LINE: Duration = Duration::from_secs(5);
 
 /// How long a line test may take over all paths.
-pub const LINE_TEST: Duration = Duration::from_secs(10);
+pub(crate) const LINE_TEST: Duration = Duration::from_secs(10);
 
 /// Documents in one roster exchange: cards, roots and revocations of a channel of 32 members, several times over.
-pub const ROSTER_DOCUMENTS: usize = 256;
+pub(crate) const ROSTER_DOCUMENTS: usize = 256;
 
 /// Bytes of one roster exchange in each direction.
-pub const ROSTER_BYTES: usize = 512 << 10;
+pub(crate) const ROSTER_BYTES: usize = 512 << 10;
 
 /// How long one roster exchange may take.
-pub const ROSTER_TIME: Duration = Duration::from_secs(5);
+pub(crate) const ROSTER_TIME: Duration = Duration::from_secs(5);
 
 /// Roster exchanges that others opened, at one time: each may hold [`ROSTER_BYTES`].
-pub const ROSTER_EXCHANGES: usize = 16;
+pub(crate) const ROSTER_EXCHANGES: usize = 16;
 
 /// How often a roster is brought to a mediator that is already connected, should an earlier attempt have failed.
-pub const ROSTER_AGAIN: Duration = Duration::from_secs(60);
+pub(crate) const ROSTER_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long after a failed roster exchange it is tried again.
-pub const ROSTER_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const ROSTER_RETRY: Duration = Duration::from_secs(1);

@@ -14,21 +14,21 @@ use crate::defaults::{HOOK_QUEUE, HOOK_TIME, HOOKS};
 
 /// Where urgent events go.
 #[derive(Clone)]
-pub struct Hook {
+pub(crate) struct Hook {
     queue: Option<mpsc::Sender<String>>,
 }
 
 /// Told when a hook failed, in one sentence.
-pub type Alarm = Arc<dyn Fn(String) + Send + Sync>;
+pub(crate) type Alarm = Arc<dyn Fn(String) + Send + Sync>;
 
 impl Hook {
     /// No hook.
-    pub const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self { queue: None }
     }
 
     /// Starts the task that starts `command` (program and arguments). An empty command is no hook.
-    pub fn start(command: &[String], alarm: Alarm) -> Self {
+    pub(crate) fn start(command: &[String], alarm: Alarm) -> Self {
         let Some((program, arguments)) = command.split_first() else { return Self::none() };
         let (queue, events) = mpsc::channel(HOOK_QUEUE);
         tokio::spawn(run(program.clone(), arguments.to_vec(), events, alarm));
@@ -36,12 +36,12 @@ impl Hook {
     }
 
     /// Whether there is one.
-    pub const fn is_some(&self) -> bool {
+    pub(crate) const fn is_some(&self) -> bool {
         self.queue.is_some()
     }
 
     /// Hands an event over. False when there is a hook and too many events wait for it.
-    pub fn ring(&self, event: String) -> bool {
+    pub(crate) fn ring(&self, event: String) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.try_send(event).is_ok())
     }
 }

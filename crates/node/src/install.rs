@@ -191,7 +191,7 @@ fn asked(answer: Result<bool, AskError>) -> Offered {
     use demarche_protocol::channel::Refusal;
     match answer {
         Ok(true) => Offered::Taken,
-        Ok(false) | Err(AskError::Refused(Refusal::Already(_))) => Offered::Already,
+        Ok(false) => Offered::Already,
         // Nothing is wrong with the document: it stays where it is.
         Err(
             why @ (AskError::Stopping

@@ -1,24 +1,25 @@
-//! The daemon: libp2p, stores, mediator services, control server. [`node`] puts the parts together; everything else is one
+//! The daemon: libp2p, stores, mediator services, control server. `node.rs` puts the parts together; everything else is one
 //! part each.
 
-pub mod config;
-pub mod control;
-pub mod defaults;
-pub mod home;
-pub mod hook;
+pub(crate) mod config;
+pub(crate) mod control;
+pub(crate) mod defaults;
+pub(crate) mod home;
+pub(crate) mod hook;
 pub(crate) mod install;
-pub mod keystore;
-pub mod line;
+pub(crate) mod keystore;
+pub(crate) mod line;
 pub(crate) mod link;
-pub mod lock;
-pub mod logging;
-pub mod node;
+pub(crate) mod lock;
+pub(crate) mod logging;
+pub(crate) mod node;
 pub(crate) mod notify;
 pub(crate) mod runtime;
 pub mod store;
 pub(crate) mod throttle;
-pub mod transport;
+pub(crate) mod transport;
 
+pub use config::LogFormat;
 pub use node::{NodeError, Options, check_config, run};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 /// The lock, held for as long as this lives.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum LockError {
 
 impl Lock {
     /// Takes the lock in the file at `path`, which is made if need be.
-    pub fn take(path: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {

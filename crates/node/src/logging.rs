@@ -31,7 +31,7 @@ fn filter(log: &Log) -> EnvFilter {
 }
 
 /// Starts logging. Once per process.
-pub fn start(log: &Log) -> Result<(), TryInitError> {
+pub(crate) fn start(log: &Log) -> Result<(), TryInitError> {
     let builder = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(filter(log))
@@ -49,7 +49,7 @@ pub fn start(log: &Log) -> Result<(), TryInitError> {
 
 /// Text of somebody else made fit for one line of a log: control characters and what changes direction are escaped
 /// as the officers' tool does it, `<U+001B>`.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         let turns = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}');

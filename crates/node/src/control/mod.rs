@@ -12,5 +12,5 @@ mod problems;
 mod reads;
 mod server;
 
-pub use server::ServeError;
+pub(crate) use server::ServeError;
 pub(crate) use server::{Api, InstallRequest, Server, Standing};

@@ -73,7 +73,6 @@ fn of_refusal(refusal: &Refusal) -> Problem {
             "look at what it says and who signed: demarche charter explain, demarche officer list",
         ),
         Refusal::UnknownReference(_) => (Code::UnknownReference, "see what is here: demarche inbox"),
-        Refusal::Already(_) => (Code::Other, "see how far it has come: demarche inbox"),
         Refusal::NoSpace => (Code::DiskFull, "make room on the node's disk, then send the same file again"),
         Refusal::OutcomeUnknown => (
             Code::OutcomeUnknown,

@@ -20,7 +20,7 @@ use demarche_protocol::{
 };
 /// The secrets that belong to one card.
 #[derive(Clone)]
-pub struct NodeKeys {
+pub(crate) struct NodeKeys {
     /// Signs entries and receipts, and is the node's identity on the network.
     pub node: SecretKey,
     /// The static key of live sessions; a mediator has none.
@@ -77,7 +77,7 @@ fn help_line(error: &SecretFileError) -> String {
 
 /// Reads the keys of `card` and checks that they are the ones it names. The prekey is only checked: one that is lost or
 /// another's would be missed when the first envelope cannot be opened, long after a backup was at hand.
-pub fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreError> {
+pub(crate) fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreError> {
     let serial = card.serial;
     let named = |fits: bool, path: PathBuf| {
         let other = || KeystoreError::OtherCard { path: path.display().to_string(), serial };
@@ -97,7 +97,7 @@ pub fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreError> {
 }
 
 /// Checks every key file here, whatever card it belongs to.
-pub fn check(data: &DataDir) -> Result<(), KeystoreError> {
+pub(crate) fn check(data: &DataDir) -> Result<(), KeystoreError> {
     for serial in data.key_serials().unwrap_or_default() {
         for path in [data.node_key(serial), data.session_key(serial), data.prekey(serial)] {
             if path.symlink_metadata().is_ok() {
@@ -109,7 +109,7 @@ pub fn check(data: &DataDir) -> Result<(), KeystoreError> {
 }
 
 /// Whether keys lie here for a card of this number.
-pub fn has_keys(data: &DataDir, serial: CardSerial) -> bool {
+pub(crate) fn has_keys(data: &DataDir, serial: CardSerial) -> bool {
     // Anything but plain absence is for `read` to report.
     data.node_key(serial).symlink_metadata().is_ok()
 }

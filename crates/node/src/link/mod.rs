@@ -203,7 +203,6 @@ pub(crate) fn refusal(why: &Refusal) -> String {
         Refusal::TooManyStrangers => "too many strangers".to_owned(),
         Refusal::TooManyHandshakes => "too many unfinished handshakes".to_owned(),
         Refusal::Busy => "too many streams at once".to_owned(),
-        Refusal::TimeUp => "a stranger's time was up".to_owned(),
         Refusal::Reservation => "a reservation by a node that no channel admits".to_owned(),
         Refusal::Circuit { destination } => {
             format!("a circuit to {destination:?}, with whom it shares no channel")

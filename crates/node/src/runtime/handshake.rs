@@ -15,7 +15,6 @@ use demarche_protocol::{
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
-    clock::Clock,
     framed::{Ended, Framed},
     random,
 };
@@ -27,7 +26,6 @@ pub(super) struct Ground {
     pub(super) charter: Verified<Charter>,
     pub(super) card: Verified<Card>,
     pub(super) secret: Option<SessionSecret>,
-    pub(super) clock: Clock,
 }
 
 impl Ground {
@@ -97,7 +95,7 @@ pub(super) async fn open(
         send(&mut framed, &first).await?;
         let message = poll_fn(|cx| framed.poll_message(cx, Opener::LIMIT)).await?;
         let expected = Expected { party: Some(peer.member.clone()), node: Some(peer.node) };
-        let mut admission = Admission { roster: &mut roster, expected, now: ground.clock.now() };
+        let mut admission = Admission { roster: &mut roster, expected };
         let (established, last) = opener.read_message2(&message, &mut admission)?;
         send(&mut framed, &last).await?;
         Ok(Shaken { established, framed, via })
@@ -130,7 +128,7 @@ pub(super) async fn answer(
         send(&mut framed, &second).await?;
         let message = poll_fn(|cx| framed.poll_message(cx, Answered::LIMIT)).await?;
         let expected = Expected { party, node: PublicKey::from_bytes(*node.as_bytes()).ok() };
-        let mut admission = Admission { roster: &mut roster, expected, now: ground.clock.now() };
+        let mut admission = Admission { roster: &mut roster, expected };
         let established = answered.read_message3(&message, &mut admission)?;
         Ok(Shaken { established, framed, via })
     };

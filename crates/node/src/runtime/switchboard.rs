@@ -395,8 +395,8 @@ fn log(event: &TransportEvent, names: &Names, throttle: &Throttle) {
         return;
     }
     match event {
-        TransportEvent::MediatorUp { node, address, .. } => {
-            tracing::info!(mediator = who(node), %address, "connected to the mediator");
+        TransportEvent::MediatorUp { node, address, carrier } => {
+            tracing::info!(mediator = who(node), %address, ?carrier, "connected to the mediator");
         }
         TransportEvent::MediatorDown { node, reason } => {
             tracing::warn!(mediator = who(node), reason = escaped(reason), "the mediator is lost");
@@ -404,8 +404,8 @@ fn log(event: &TransportEvent, names: &Names, throttle: &Throttle) {
         TransportEvent::MediatorUnreachable { node, address, reason } => {
             tracing::warn!(mediator = who(node), %address, reason = escaped(reason), "the mediator is unreachable");
         }
-        TransportEvent::WrongNode { address, found, .. } => {
-            tracing::warn!(%address, ?found, "another node than the card says answers there");
+        TransportEvent::WrongNode { address, expected, found } => {
+            tracing::warn!(mediator = who(expected), %address, ?found, "another node than the card says answers there");
         }
         TransportEvent::ReservationLost { node, reason } => {
             tracing::warn!(mediator = who(node), reason = escaped(reason), "the reservation is lost");

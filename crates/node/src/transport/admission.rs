@@ -9,22 +9,22 @@ use super::NodeId;
 
 /// A channel's name as transports see it: the 32 bytes of the charter's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelName(pub [u8; 32]);
+pub(crate) struct ChannelName(pub [u8; 32]);
 
 /// The nodes that a mediator serves, channel by channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Admission {
+pub(crate) struct Admission {
     channels: BTreeMap<ChannelName, BTreeSet<NodeId>>,
 }
 
 impl Admission {
     /// Admits nobody.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Makes `nodes` all that `channel` admits; an empty set removes the channel.
-    pub fn set_channel(&mut self, channel: ChannelName, nodes: BTreeSet<NodeId>) {
+    pub(crate) fn set_channel(&mut self, channel: ChannelName, nodes: BTreeSet<NodeId>) {
         if nodes.is_empty() {
             self.channels.remove(&channel);
         } else {
@@ -33,22 +33,17 @@ impl Admission {
     }
 
     /// Whether any channel admits `node`.
-    pub fn admits(&self, node: NodeId) -> bool {
+    pub(crate) fn admits(&self, node: NodeId) -> bool {
         self.channels.values().any(|nodes| nodes.contains(&node))
     }
 
     /// Whether some channel admits both: the only reason for a circuit between them.
-    pub fn share_a_channel(&self, a: NodeId, b: NodeId) -> bool {
+    pub(crate) fn share_a_channel(&self, a: NodeId, b: NodeId) -> bool {
         a != b && self.channels.values().any(|nodes| nodes.contains(&a) && nodes.contains(&b))
     }
 
-    /// The nodes that `channel` admits.
-    pub fn of_channel(&self, channel: ChannelName) -> impl Iterator<Item = NodeId> {
-        self.channels.get(&channel).into_iter().flat_map(|nodes| nodes.iter().copied())
-    }
-
     /// Every node that some channel admits.
-    pub fn nodes(&self) -> BTreeSet<NodeId> {
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeId> {
         self.channels.values().flatten().copied().collect()
     }
 }

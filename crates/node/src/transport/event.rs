@@ -8,7 +8,7 @@ use super::{Address, ByteStream, NodeId};
 
 /// The two purposes of a stream; each has its own protocol name on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StreamKind {
+pub(crate) enum StreamKind {
     /// A session between two capitals, over a mediator's circuit.
     Live,
     /// A few roster documents; the only kind that a stranger may open, and only one.
@@ -16,7 +16,7 @@ pub enum StreamKind {
 }
 
 /// A stream that another node opened.
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// The node that opened it; its possession of the key is proven.
     pub peer: NodeId,
     /// The mediator whose circuit carries it; `None` for a direct connection.
@@ -44,7 +44,7 @@ impl fmt::Debug for Incoming {
 /// Something that happened to a transport. The texts called `reason` are for logs and operators.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum TransportEvent {
+pub(crate) enum TransportEvent {
     /// Another node opened a stream.
     Incoming(Incoming),
 
@@ -177,7 +177,7 @@ pub enum TransportEvent {
 
 /// What carries a direct connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Carrier {
+pub(crate) enum Carrier {
     /// TLS 1.3 over TCP.
     Tcp,
     /// QUIC over UDP.
@@ -187,7 +187,7 @@ pub enum Carrier {
 /// Why somebody was turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// A live stream by a node that is not in the directory or admission.
     UnknownNode(StreamKind),
     /// A stranger's second stream on one connection.
@@ -200,8 +200,6 @@ pub enum Refusal {
     TooManyHandshakes,
     /// The runtime does not take streams as fast as they come.
     Busy,
-    /// A stranger's time was up.
-    TimeUp,
     /// A reservation asked for by a node that no channel admits.
     Reservation,
     /// A circuit to `destination`, with whom the source shares no channel.
@@ -216,13 +214,13 @@ pub enum Refusal {
 }
 
 /// The receiving end of a transport's events; there is one per transport.
-pub struct Events(pub(crate) mpsc::Receiver<TransportEvent>);
+pub(crate) struct Events(pub(crate) mpsc::Receiver<TransportEvent>);
 
 impl Events {
     /// The next event, or `None` once the transport has shut down and all events were taken.
     ///
     /// `None` without a [`shutdown`](super::Transport::shutdown) means that the network task died: restart the node.
-    pub async fn next(&mut self) -> Option<TransportEvent> {
+    pub(crate) async fn next(&mut self) -> Option<TransportEvent> {
         self.0.recv().await
     }
 }

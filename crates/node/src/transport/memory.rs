@@ -33,7 +33,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(1);
 
 /// Capitals and mediators, and the wires between them. Clones share it.
 #[derive(Clone, Default)]
-pub struct Network(Arc<Mutex<State>>);
+pub(crate) struct Network(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -75,29 +75,29 @@ impl Pipe {
 
 impl Network {
     /// A network with nobody on it.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Starts a capital. One that was shut down may be started again.
-    pub fn capital(&self, node: NodeId) -> (MemoryTransport, Events) {
+    pub(crate) fn capital(&self, node: NodeId) -> (MemoryTransport, Events) {
         self.join(node, None)
     }
 
     /// Starts a mediator that listens at `address`. One that was shut down may be started again.
-    pub fn mediator(&self, node: NodeId, address: Address) -> (MemoryTransport, Events) {
+    pub(crate) fn mediator(&self, node: NodeId, address: Address) -> (MemoryTransport, Events) {
         self.join(node, Some(address))
     }
 
     /// Cuts the wire between a capital and a mediator: their link and all that runs over it ends.
-    pub fn cut(&self, a: NodeId, b: NodeId) {
+    pub(crate) fn cut(&self, a: NodeId, b: NodeId) {
         let mut state = self.lock();
         state.cut.insert(wire(a, b));
         state.settle("the wire is cut");
     }
 
     /// Mends the wire between a capital and a mediator; they are connected again when this returns.
-    pub fn mend(&self, a: NodeId, b: NodeId) {
+    pub(crate) fn mend(&self, a: NodeId, b: NodeId) {
         let mut state = self.lock();
         state.cut.remove(&wire(a, b));
         state.settle("the wire is mended");
@@ -105,12 +105,12 @@ impl Network {
 
     /// From now on, mediators bring what `from` opens to `to` to `instead`. (On a real network the transport finds that out
     /// before the session does; here the session has to.)
-    pub fn mislead(&self, from: NodeId, to: NodeId, instead: NodeId) {
+    pub(crate) fn mislead(&self, from: NodeId, to: NodeId, instead: NodeId) {
         self.lock().misled.insert((from, to), instead);
     }
 
     /// Mediators bring everything to whom it is for again.
-    pub fn lead_rightly(&self) {
+    pub(crate) fn lead_rightly(&self) {
         self.lock().misled.clear();
     }
 
@@ -295,7 +295,7 @@ impl State {
 
 /// A node's handle on a [`Network`].
 #[derive(Clone)]
-pub struct MemoryTransport {
+pub(crate) struct MemoryTransport {
     network: Network,
     node: NodeId,
 }
@@ -311,10 +311,6 @@ impl MemoryTransport {
 }
 
 impl Transport for MemoryTransport {
-    fn local(&self) -> NodeId {
-        self.node
-    }
-
     fn set_directory(&self, directory: Directory) {
         let mut state = self.network.lock();
         if let Some(member) = state.members.get_mut(&self.node) {

@@ -5,12 +5,13 @@
 //! mean (Noise sessions, roster documents) is not known here. The runtime sees [`Transport`] and plain types only;
 //! `libp2p` implements it on the network and `memory` within one process, for tests.
 
-pub mod address;
-pub mod admission;
-pub mod defaults;
-pub mod event;
-pub mod libp2p;
-pub mod memory;
+pub(crate) mod address;
+pub(crate) mod admission;
+pub(crate) mod defaults;
+pub(crate) mod event;
+pub(crate) mod libp2p;
+#[cfg(test)]
+pub(crate) mod memory;
 mod node_id;
 
 use std::{collections::BTreeSet, fmt};
@@ -18,7 +19,7 @@ use std::{collections::BTreeSet, fmt};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::{
+pub(crate) use self::{
     address::{Address, AddressError},
     admission::{Admission, ChannelName},
     event::{Carrier, Events, Incoming, Refusal, StreamKind, TransportEvent},
@@ -29,15 +30,15 @@ pub use self::{
 ///
 /// End of stream does not mean that the other side finished: a cut circuit looks the same. Whoever needs
 /// to know puts an end mark into the bytes.
-pub type ByteStream = Box<dyn Duplex>;
+pub(crate) type ByteStream = Box<dyn Duplex>;
 
 /// What a [`ByteStream`] can do.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Whom a node deals with. Pushed whole at every change; links that it no longer holds are dropped at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
+pub(crate) struct Directory {
     /// The mediators to keep a connection and a reservation at.
     pub mediators: Vec<MediatorPath>,
     /// The nodes whose live streams are taken and to whom circuits may be opened.
@@ -46,7 +47,7 @@ pub struct Directory {
 
 /// How to reach one mediator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MediatorPath {
+pub(crate) struct MediatorPath {
     /// Its name in the charter, for logs.
     pub name: String,
     /// The key on its current card.
@@ -57,7 +58,7 @@ pub struct MediatorPath {
 
 /// Whom to open a roster stream to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RosterTarget {
+pub(crate) enum RosterTarget {
     /// A mediator of the directory, over the standing connection.
     Mediator(NodeId),
     /// Whoever answers there, whatever its key. Its card and our pins decide whether to believe it.
@@ -72,7 +73,7 @@ pub enum RosterTarget {
 }
 
 /// An opened roster stream and who answers at its other end.
-pub struct RosterStream {
+pub(crate) struct RosterStream {
     /// The node that answered; its possession of the key is proven.
     pub node: NodeId,
     /// The bytes.
@@ -88,7 +89,7 @@ impl fmt::Debug for RosterStream {
 /// Why a stream could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// The directory does not hold this peer or mediator.
     #[error("the node is not in the directory")]
     NotInDirectory,
@@ -121,10 +122,7 @@ pub enum OpenError {
 /// Moves byte streams between nodes. Cheap to share behind an `Arc`; no method blocks.
 ///
 /// The returned futures do not borrow, may run on any task, and when dropped give up the attempt.
-pub trait Transport: Send + Sync {
-    /// Our own node.
-    fn local(&self) -> NodeId;
-
+pub(crate) trait Transport: Send + Sync {
     /// Replaces the directory. The latest one wins; connections, circuits and streams of nodes that it no
     /// longer holds end at once.
     fn set_directory(&self, directory: Directory);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use super::frame::{CloseReason, Frame};
+use super::frame::Frame;
 use crate::{
     codec::Wire,
     document::SignedDocument,
@@ -174,9 +174,6 @@ pub enum Refusal {
     /// It is about something this node does not hold.
     #[error("no such entry here: {0}")]
     UnknownReference(String),
-    /// This document already speaks, as this entry.
-    #[error("already entered as {0}")]
-    Already(Head),
     /// The disk is full; nothing was recorded.
     #[error("the disk is full; nothing was recorded")]
     NoSpace,
@@ -284,13 +281,6 @@ pub enum Event {
         request: RequestId,
         /// The result.
         result: LineTestResult,
-    },
-    /// The other side announced that it ends the session.
-    Closed {
-        /// The peer.
-        peer: MemberId,
-        /// Why.
-        reason: CloseReason,
     },
     /// The peer sent something that is refused. The session goes on unless the driver decides otherwise.
     PeerRefused {

@@ -49,7 +49,8 @@ impl Channel {
             Frame::Card(document) => self.roster_received(now, peer, &document),
             Frame::Want(want) => self.wanted(peer, &want),
             Frame::LineTest(test) => self.line_test_received(now, peer, test),
-            Frame::Close(reason) => self.emit(Event::Closed { peer: peer.clone(), reason }),
+            // The session's driver has ended it; the path goes down.
+            Frame::Close(_) => {}
         }
     }
 

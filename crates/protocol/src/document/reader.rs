@@ -339,15 +339,6 @@ impl<'a> Fields<'a> {
         self.optional_number(key, max)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A boolean, or absent.
-    pub fn optional_boolean(&mut self, key: &str) -> Result<Option<bool>, DocumentError> {
-        let Some(entry) = self.take(key) else { return Ok(None) };
-        match entry.value.get_ref() {
-            DeValue::Boolean(value) => Ok(Some(*value)),
-            _ => Err(self.wrong_type(key, "true or false", &entry.value)),
-        }
-    }
-
     /// A UTC date-time, or absent.
     pub fn optional_time(&mut self, key: &str) -> Result<Option<Timestamp>, DocumentError> {
         let Some(entry) = self.take(key) else { return Ok(None) };

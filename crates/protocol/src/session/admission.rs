@@ -13,7 +13,6 @@ use crate::{
         member::MemberId,
         roster::{self, Roster},
     },
-    time::Now,
 };
 
 /// What the caller knows when the other side introduces itself.
@@ -23,8 +22,6 @@ pub struct Admission<'a> {
     pub roster: &'a mut Roster,
     /// Whom the caller expects.
     pub expected: Expected,
-    /// The moment: a session's age counts from here.
-    pub now: Now,
 }
 
 /// Whom the caller expects at the other end. What is `None` is not compared.

@@ -165,7 +165,7 @@ impl Opener {
         let peer = side.read_introduction(MessageNumber::Two, AROUND_2, message, admission)?;
         let introduction = std::mem::take(&mut side.introduction);
         let message = side.write(&introduction, AROUND_3)?;
-        Ok((side.finish(peer, admission)?, message))
+        Ok((side.finish(peer)?, message))
     }
 }
 
@@ -208,7 +208,7 @@ impl Answered {
     ) -> Result<Established, HandshakeError> {
         let Self(mut side) = self;
         let peer = side.read_introduction(MessageNumber::Three, AROUND_3, message, admission)?;
-        side.finish(peer, admission)
+        side.finish(peer)
     }
 }
 
@@ -289,12 +289,12 @@ impl Side {
         admit(&self.host, &introduction, SessionKey(key), admission).map_err(HandshakeError::Refused)
     }
 
-    fn finish(self, peer: Peer, admission: &Admission<'_>) -> Result<Established, HandshakeError> {
+    fn finish(self, peer: Peer) -> Result<Established, HandshakeError> {
         let internal = HandshakeError::Internal;
         let binding = <[u8; 32]>::try_from(self.noise.get_handshake_hash())
             .map_err(|_| internal(snow::Error::Input))?;
         let state = self.noise.into_transport_mode().map_err(internal)?;
-        Ok(Established { session: Session::new(state, binding, admission.now), peer })
+        Ok(Established { session: Session::new(state, binding), peer })
     }
 }
 

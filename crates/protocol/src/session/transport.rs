@@ -3,10 +3,8 @@
 //! Each direction counts its messages in the nonce, so one that is missing, repeated, out of place, from
 //! another session or from the other direction does not open (threats M4, M5, M8, M9, M13).
 
-use std::time::Duration;
-
 use super::{choose::OpenedBy, stream::PREFIX};
-use crate::{limits, time::Now};
+use crate::limits;
 
 /// Bytes of the authenticator at the end of each message.
 const TAG: usize = limits::NOISE_MESSAGE - limits::FRAME;
@@ -16,7 +14,6 @@ pub struct Session {
     /// `None` once it is dead.
     state: Option<Box<snow::TransportState>>,
     opened_by: OpenedBy,
-    established_at: Duration,
     binding: [u8; 32],
     sealed: u64,
     opened: u64,
@@ -41,16 +38,9 @@ pub enum SessionError {
 }
 
 impl Session {
-    pub(super) fn new(state: snow::TransportState, binding: [u8; 32], now: Now) -> Self {
+    pub(super) fn new(state: snow::TransportState, binding: [u8; 32]) -> Self {
         let opened_by = if state.is_initiator() { OpenedBy::Us } else { OpenedBy::Peer };
-        Self {
-            state: Some(Box::new(state)),
-            opened_by,
-            established_at: now.monotonic,
-            binding,
-            sealed: 0,
-            opened: 0,
-        }
+        Self { state: Some(Box::new(state)), opened_by, binding, sealed: 0, opened: 0 }
     }
 
     /// Seals a frame: the bytes to put on the stream, length included.
@@ -125,20 +115,6 @@ impl Session {
     /// [`Sessions::worn`]: super::Sessions::worn
     pub const fn is_worn(&self) -> bool {
         self.sealed >= limits::REHANDSHAKE_FRAMES || self.opened >= limits::REHANDSHAKE_FRAMES
-    }
-
-    /// Whether it is this side's turn to open its successor.
-    pub fn needs_rehandshake(&self, now: Now) -> bool {
-        self.opened_by == OpenedBy::Us && (self.is_worn() || self.age(now) >= limits::REHANDSHAKE_EVERY)
-    }
-
-    /// Whether it has lived [`limits::SESSION_LIFE`] and must end, successor or not.
-    pub fn expired(&self, now: Now) -> bool {
-        self.age(now) >= limits::SESSION_LIFE
-    }
-
-    fn age(&self, now: Now) -> Duration {
-        now.monotonic.saturating_sub(self.established_at)
     }
 }
 

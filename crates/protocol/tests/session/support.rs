@@ -28,10 +28,6 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 pub(crate) const NOW: Now =
     Now { monotonic: Duration::from_secs(100), wall: Timestamp::from_millis(1_795_000_000_000) };
 
-pub(crate) fn later(by: Duration) -> Now {
-    Now { monotonic: NOW.monotonic + by, wall: NOW.wall.plus(by) }
-}
-
 pub(crate) fn id(text: &str) -> MemberId {
     text.parse().unwrap()
 }
@@ -164,7 +160,7 @@ impl Node {
         message: &[u8],
         expected: Expected,
     ) -> Result<(Established, Vec<u8>), HandshakeError> {
-        let mut admission = Admission { roster: &mut self.roster, expected, now: NOW };
+        let mut admission = Admission { roster: &mut self.roster, expected };
         let (established, bytes) = opener.read_message2(message, &mut admission)?;
         Ok((established, bytes[2..].to_vec()))
     }
@@ -175,7 +171,7 @@ impl Node {
         answered: Answered,
         message: &[u8],
     ) -> Result<Established, HandshakeError> {
-        let mut admission = Admission { roster: &mut self.roster, expected: Expected::default(), now: NOW };
+        let mut admission = Admission { roster: &mut self.roster, expected: Expected::default() };
         answered.read_message3(message, &mut admission)
     }
 }

@@ -10,7 +10,7 @@ use demarche_protocol::{
 };
 use rand_core::{TryCryptoRng, TryRng};
 
-use crate::support::{NOW, Node};
+use crate::support::Node;
 
 /// Gives out these bytes and no more.
 struct Fixed(Vec<u8>);
@@ -56,9 +56,9 @@ fn render() -> String {
     let (opener, first) = Opener::start(&washington.local(), &mut Fixed(ours.concat())).unwrap();
     let responder = Responder::new(&tehran.local(), &mut Fixed(theirs.concat())).unwrap();
     let (answered, second) = responder.read_message1(&first[PREAMBLE_LENGTH + 2..]).unwrap();
-    let mut admission = Admission { roster: &mut washington.roster, expected: expected(), now: NOW };
+    let mut admission = Admission { roster: &mut washington.roster, expected: expected() };
     let (mut established, third) = opener.read_message2(&second[2..], &mut admission).unwrap();
-    let mut admission = Admission { roster: &mut tehran.roster, expected: expected(), now: NOW };
+    let mut admission = Admission { roster: &mut tehran.roster, expected: expected() };
     let mut accepted = answered.read_message3(&third[2..], &mut admission).unwrap();
 
     let mut out =

@@ -115,13 +115,12 @@ impl World {
             };
         }
         let Some(path) = self.forget_stage(party, peer, id) else { return Ok(()) };
-        let now = self.now_at(party);
         let mut roster = match self.channel(party) {
             Some(channel) => channel.roster().clone(),
             None => return Ok(()),
         };
         let expected = Expected { party: Some(peer.clone()), node: None };
-        let mut admission = Admission { roster: &mut roster, expected, now };
+        let mut admission = Admission { roster: &mut roster, expected };
         let (established, reply) = match path {
             Stage::Opened(opener) => match opener.read_message2(message, &mut admission) {
                 Ok((established, reply)) => (established, Some(reply)),

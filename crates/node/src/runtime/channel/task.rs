@@ -121,13 +121,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         charter.parties.iter().map(|party| party.id.clone()).filter(|party| party != machine.me()).collect();
     let line = |peer: &MemberId| (peer.clone(), PeerLine::new(Sessions::new(machine.me(), peer, now)));
     let lines = peers.iter().map(line).collect();
-    let ground = Ground {
-        channel: id,
-        charter,
-        card: machine.card().clone(),
-        secret: parts.secret,
-        clock: parts.clock,
-    };
+    let ground = Ground { channel: id, charter, card: machine.card().clone(), secret: parts.secret };
     let (commits, answers) = parts.service.channel(id);
     let (messages_to, messages) = mpsc::channel(REQUESTS);
     let (outcomes_to, outcomes) = mpsc::unbounded_channel();
@@ -526,7 +520,7 @@ impl Task {
                 }
             }
             Event::Judged { entry, effect: Effect::Accepted } => self.accepted(entry),
-            Event::Judged { .. } | Event::Receipted { .. } | Event::Closed { .. } => {}
+            Event::Judged { .. } | Event::Receipted { .. } => {}
             Event::RosterChanged => {
                 self.roster.send_replace(self.machine.roster().clone());
                 self.roster_changed.notify_one();

@@ -33,25 +33,33 @@ use tokio::{
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use self::driver::{Answered, Command};
-pub use self::start::{Config, Role, StartError, start};
+pub(crate) use self::start::{Config, Role, start};
 use super::{
-    Address, Admission, ByteStream, Directory, NodeId, OpenError, RosterStream, RosterTarget, StreamKind,
-    Transport, defaults::OPEN_TIMEOUT,
+    Admission, ByteStream, Directory, NodeId, OpenError, RosterStream, RosterTarget, StreamKind, Transport,
+    defaults::OPEN_TIMEOUT,
 };
 
 /// A handle to a running network task. The task ends when the last handle is dropped, or at [`Transport::shutdown`].
 #[derive(Clone)]
-pub struct Libp2pTransport {
+pub(crate) struct Libp2pTransport {
+    #[cfg(test)]
     local: NodeId,
-    listening: Vec<Address>,
+    #[cfg(test)]
+    listening: Vec<super::Address>,
     commands: mpsc::Sender<Command>,
     directory: watch::Sender<Directory>,
     admission: watch::Sender<Admission>,
 }
 
 impl Libp2pTransport {
+    #[cfg(test)]
+    fn local(&self) -> NodeId {
+        self.local
+    }
+
     /// The addresses at which a mediator listens, for TCP and QUIC alike, with the ports that were really bound.
-    pub fn listening(&self) -> &[Address] {
+    #[cfg(test)]
+    fn listening(&self) -> &[super::Address] {
         &self.listening
     }
 
@@ -79,10 +87,6 @@ impl Libp2pTransport {
 }
 
 impl Transport for Libp2pTransport {
-    fn local(&self) -> NodeId {
-        self.local
-    }
-
     fn set_directory(&self, directory: Directory) {
         self.directory.send_replace(directory);
     }

@@ -31,7 +31,7 @@ use crate::transport::{
 };
 
 /// What a network task needs to begin.
-pub struct Config {
+pub(crate) struct Config {
     /// The 32-byte seed of the node's Ed25519 key; wiped when the task has taken it over.
     pub seed: Zeroizing<[u8; 32]>,
     /// What the node is.
@@ -40,7 +40,7 @@ pub struct Config {
 
 /// What a node does on the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Connects to mediators; listens nowhere but there.
     Capital,
     /// Listens and relays.
@@ -55,7 +55,7 @@ pub enum Role {
 /// Why a network task did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The seed gives no usable key or certificate.
     #[error("the node's key cannot be used")]
     Key,
@@ -68,7 +68,9 @@ pub enum StartError {
     )]
     NotLiteral(Address),
     /// A mediator with no address to listen on.
-    #[error("a mediator needs an address to listen on\nhelp: set [network] listen in demarched.toml, like 0.0.0.0:7701")]
+    #[error(
+        "a mediator needs an address to listen on\nhelp: set [network] listen in demarched.toml, like 0.0.0.0:7701"
+    )]
     NowhereToListen,
     /// The system refuses the socket: in use already, or not ours.
     #[error(
@@ -86,7 +88,7 @@ pub enum StartError {
 ///
 /// When it returns, a mediator's sockets are bound. The returned [`Events`] must be read, or link states queue up
 /// and streams of others are turned away.
-pub async fn start(config: Config) -> Result<(Libp2pTransport, Events), StartError> {
+pub(crate) async fn start(config: Config) -> Result<(Libp2pTransport, Events), StartError> {
     let Config { mut seed, role } = config;
     let keypair = identity::Keypair::ed25519_from_bytes(&mut seed[..]).map_err(|_| StartError::Key)?;
     let local = node_id(&keypair.public().to_peer_id()).ok_or(StartError::Key)?;
@@ -123,7 +125,16 @@ pub async fn start(config: Config) -> Result<(Libp2pTransport, Events), StartErr
         displacements: Displacements::default(),
     };
     tokio::spawn(driver.run());
-    let transport = Libp2pTransport { local, listening, commands, directory, admission };
+    tracing::debug!(node = ?local, ?listening, "the network task stands");
+    let transport = Libp2pTransport {
+        #[cfg(test)]
+        local,
+        #[cfg(test)]
+        listening,
+        commands,
+        directory,
+        admission,
+    };
     Ok((transport, Events(events)))
 }
 
