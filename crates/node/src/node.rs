@@ -293,13 +293,12 @@ impl Node {
             home::channels(&self.shared.data, &self.shared.identity).map_err(|why| failed(&why))?;
         let standing = self.line.as_ref().map(|_| self.standing_channels());
         let found: Vec<ChannelId> = channels.sound.iter().map(home::Channel::id).collect();
-        if standing.is_none_or(|standing| standing != found) || self.api.standing().broken != channels.broken
-        {
-            if let Err(why) = self.renew_line().await {
-                let told = failed(&why);
-                self.fallen = Some(why);
-                return Err(told);
-            }
+        let is_news = standing.is_none_or(|standing| standing != found)
+            || self.api.standing().broken != channels.broken;
+        if is_news && let Err(why) = self.renew_line().await {
+            let told = failed(&why);
+            self.fallen = Some(why);
+            return Err(told);
         }
         Ok(self.take_in().await)
     }

@@ -80,16 +80,12 @@ impl Window {
         let causes = self.again.entry(if known { culprit } else { "others" }.to_owned()).or_default();
         let known = causes.contains_key(cause) || causes.len() < CAUSES;
         let cause = if known { cause } else { "other causes" };
-        match causes.get_mut(cause) {
-            Some(again) => {
-                *again = again.saturating_add(1);
-                false
-            }
-            None => {
-                causes.insert(cause.to_owned(), 0);
-                true
-            }
+        if let Some(again) = causes.get_mut(cause) {
+            *again = again.saturating_add(1);
+            return false;
         }
+        causes.insert(cause.to_owned(), 0);
+        true
     }
 }
 

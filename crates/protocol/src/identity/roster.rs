@@ -228,6 +228,7 @@ impl Roster {
 
     /// What is known of the member alone that a document is about: enough to see what [`Roster::offer`] says of it,
     /// without a copy of all the others.
+    #[must_use]
     pub fn about(&self, document: &SignedDocument) -> Self {
         let text = document.text();
         let member = match document.document_type() {
