@@ -10,8 +10,6 @@ pub(crate) mod admission;
 pub(crate) mod defaults;
 pub(crate) mod event;
 pub(crate) mod libp2p;
-#[cfg(test)]
-pub(crate) mod memory;
 mod node_id;
 
 use std::{collections::BTreeSet, fmt};
@@ -141,3 +139,6 @@ pub(crate) trait Transport: Send + Sync {
     /// Closes every connection and ends the transport's tasks. Resolves when that is done.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
 }
+
+#[cfg(test)]
+pub(crate) mod memory;
