@@ -40,7 +40,7 @@ use crate::{
         news::{Cause, News},
         view::View,
     },
-    store::{self, Closed, OpenError, SledStore, Store},
+    store::{self, Closed, Lost, OpenError, SledStore, Store},
     transport::libp2p,
 };
 
@@ -176,31 +176,21 @@ pub(crate) struct Node {
     lock: Lock,
 }
 
-impl Node {
-    /// Builds a node: lock, keys, store, socket, line, in this order.
-    pub(crate) async fn start(
-        data: DataDir,
-        config: Config,
-        wires: Arc<dyn Wires>,
-    ) -> Result<Self, NodeError> {
-        Self::start_with(data, config, wires, |store| Arc::new(store)).await
-    }
+/// A node whose store is open and whose parts are still to be set up.
+struct Opened {
+    data: DataDir,
+    config: Config,
+    identity: home::Identity,
+    channels: home::Channels,
+    lost: Mutex<Option<Lost>>,
+    store: Arc<dyn Store>,
+    closed: Closed,
+    lock: Lock,
+}
 
-    /// The same, with a layer between the node and its store: a test's faults.
-    pub(crate) async fn start_with(
-        data: DataDir,
-        config: Config,
-        wires: Arc<dyn Wires>,
-        layer: impl FnOnce(SledStore) -> Arc<dyn Store>,
-    ) -> Result<Self, NodeError> {
-        let identity = home::identity(&data)?;
-        let lock = Lock::take(&data.lock())?;
-        keystore::check(&data)?;
-        let channels = home::channels_at_start(&data, &identity)?;
-        let mut store = SledStore::open(&data.store())?;
-        let closed = store.closed();
-        let lost = store.lost();
-        let store = layer(store);
+impl Opened {
+    async fn build(self, wires: Arc<dyn Wires>) -> Result<Node, NodeError> {
+        let Self { data, config, identity, channels, lost, store, closed, lock } = self;
         let service = store::start(Arc::clone(&store))?;
         let news = Arc::new(News::new());
         let (installs_to, installs) = mpsc::channel(1);
@@ -224,16 +214,50 @@ impl Node {
             news,
             wires,
             urgent,
-            lost: Mutex::new(lost),
+            lost,
             rosters_changed: Arc::new(Notify::new()),
         });
         let line = Line::start(&shared, &channels.sound).await?.map(|(line, tasks)| (Arc::new(line), tasks));
         api.stand(standing(channels, line.as_ref()));
         let socket = shared.config.socket_path(&shared.data);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
-        let node = Self { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock };
+        let node = Node { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock };
         node.take_in().await;
         Ok(node)
+    }
+}
+
+impl Node {
+    /// Builds a node: lock, keys, store, socket, line, in this order.
+    pub(crate) async fn start(
+        data: DataDir,
+        config: Config,
+        wires: Arc<dyn Wires>,
+    ) -> Result<Self, NodeError> {
+        Self::start_with(data, config, wires, |store| Arc::new(store)).await
+    }
+
+    /// The same, with a layer between the node and its store: a test's faults.
+    pub(crate) async fn start_with(
+        data: DataDir,
+        config: Config,
+        wires: Arc<dyn Wires>,
+        layer: impl FnOnce(SledStore) -> Arc<dyn Store>,
+    ) -> Result<Self, NodeError> {
+        let identity = home::identity(&data)?;
+        let lock = Lock::take(&data.lock())?;
+        keystore::check(&data)?;
+        let channels = home::channels_at_start(&data, &identity)?;
+        let mut store = SledStore::open(&data.store())?;
+        let (closed, given_up) = (store.closed(), store.closed());
+        let lost = Mutex::new(store.lost());
+        let opened = Opened { data, config, identity, channels, lost, store: layer(store), closed, lock };
+        let built = opened.build(wires).await;
+        if built.is_err() {
+            // Whoever hears of it may start again at once.
+            given_up.wait().await;
+        }
+        built
     }
 
     /// Serves until `stop`, or until the store can no longer be trusted.

@@ -397,7 +397,8 @@ fn m16b_a_revoked_card_is_passed_on_and_a_stale_roster_never_reopens_the_door() 
     let request = table.request();
     table.part(&all[2]);
     table.join(&all[1], &all[2]);
-    table.input(&all[1], Input::Roster { request, document: fixtures::revoke_card(&all[0], revoked.id(), 1) });
+    table
+        .input(&all[1], Input::Roster { request, document: fixtures::revoke_card(&all[0], revoked.id(), 1) });
     table.settle();
     for party in &all {
         assert!(table.at(party).channel.roster().current(&all[0]).is_none(), "{party}");

@@ -78,7 +78,10 @@ impl Placing {
             return Some(Placed { stream, account, taken: Arc::clone(&self.taken) });
         }
         if taken.told.insert(account) {
-            tracing::warn!(uid = account, "too many connections to the officers' socket: the next are closed");
+            tracing::warn!(
+                uid = account,
+                "too many connections to the officers' socket: the next are closed"
+            );
         }
         None
     }

@@ -81,8 +81,14 @@ pub struct Lost {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.marked {
-            Some(marked) => write!(f, "the store ends with record {}, and record {marked} was written", self.found),
-            None => write!(f, "the store ends with record {}, and its mark of how far it reached is damaged", self.found),
+            Some(marked) => {
+                write!(f, "the store ends with record {}, and record {marked} was written", self.found)
+            }
+            None => write!(
+                f,
+                "the store ends with record {}, and its mark of how far it reached is damaged",
+                self.found
+            ),
         }
     }
 }
