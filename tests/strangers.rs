@@ -101,8 +101,14 @@ fn undisturbed(stage: &Stage) {
     for id in ["washington", "tehran"] {
         let words = ["say", "--wait", "delivered", "--timeout", "30s", "--json"];
         let said = stage.as_officer_saying(id, &words, "Undisturbed.");
-        let logs =
-            || stage.nodes.iter().map(|node| format!("== {}\n{}", node.id, node.log())).collect::<String>();
+        let logs = || {
+            stage
+                .nodes
+                .iter()
+                .map(|node| format!("== {}\n{}", node.id, node.log()))
+                .collect::<Vec<_>>()
+                .concat()
+        };
         assert_eq!(said.code, 0, "{said}\n{}", logs());
         assert_eq!(said.json()["state"], "delivered");
     }

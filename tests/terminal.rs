@@ -133,9 +133,9 @@ fn whatever_ends_the_asking_keeps_what_was_typed_even_an_unfinished_line() {
         terminal.keys("Two boats\rAt 09:31 they fired.\r.\r");
         terminal.until("[s]end [e]dit [k]eep: ");
         if signal == "INT" {
-            terminal.keys(INTERRUPT)
+            terminal.keys(INTERRUPT);
         } else {
-            terminal.signal(signal)
+            terminal.signal(signal);
         }
         let (code, shown) = terminal.ended();
         assert_eq!(code, expected, "{shown}");

@@ -198,8 +198,9 @@ pub(crate) fn stolen(data: &Path, serial: u64) -> identity::Keypair {
 /// How a node's log calls a key that it knows nothing of.
 pub(crate) fn number(key: &identity::Keypair) -> String {
     let public = key.public().try_into_ed25519().expect("an ed25519 key");
-    let begins: String = public.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("NodeId({begins}…)")
+    let bytes = public.to_bytes();
+    let begins: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("NodeId({}…)", begins.concat())
 }
 
 /// The node of a key.

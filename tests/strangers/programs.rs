@@ -206,7 +206,7 @@ fn m23_a_peer_that_turns_hostile_gets_no_session_and_does_not_keep_the_others_ou
         paris.connect().await;
         paris.reserve(muscat).await.expect("a member");
         paris.circuit(muscat, tehran).await.expect("a member");
-        let garbage = paris.say(tehran, LIVE, &[0xee; 64 << 10]).await.expect("a stream");
+        let garbage = paris.say(tehran, LIVE, &vec![0xee; 64 << 10]).await.expect("a stream");
         paris.until_end(garbage).await;
         let other = [&[1][..], &[7; 32]].concat();
         let elsewhere = paris.say(tehran, LIVE, &other).await.expect("a stream");
