@@ -5,6 +5,7 @@ mod support;
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use support::{
@@ -76,6 +77,19 @@ fn play() -> (Printed, Left) {
     (printed, Left { directory, pids, mediator: None })
 }
 
+/// Waits until a process that is none of our children has let go of everything: it is gone, or nobody has fetched it yet.
+fn until_ended(pid: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let ended = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Err(_) => true,
+        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+    };
+    while !ended() {
+        assert!(Instant::now() < deadline, "process {pid} does not end");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn the_nodes_that_the_demo_keeps_obey_the_commands_that_it_prints() {
     let (printed, mut left) = play();
@@ -105,7 +119,10 @@ fn the_nodes_that_the_demo_keeps_obey_the_commands_that_it_prints() {
     assert!(printed.done("demarche inbox").contains("Typed after the demo"));
     assert!(printed.done("demarche cases").contains("Typed after the demo"));
 
+    let mediator = printed.line("# the mediator").split(' ').nth(2).expect("its pid").to_owned();
     printed.done("kill -9");
+    // It holds its data directory until it has ended, and `kill` does not wait for that.
+    until_ended(&mediator);
     let mut back = printed.typing(&format!("exec {}", printed.line("--data muscat")));
     left.mediator = Some(back.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh"));
     let ready = printed.line("demarche status").to_owned() + " --check --wait-ready 60s";
