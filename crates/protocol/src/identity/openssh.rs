@@ -1,5 +1,6 @@
 //! Private keys in OpenSSH's file format (docs/protocol.md §3.1), with or without passphrase.
 
+use base64ct::{Base64, Encoding as _};
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
 use zeroize::Zeroizing;
 
@@ -27,7 +28,9 @@ pub enum PrivateKeyError {
 
 /// Reads a private key. `passphrase` is only used when the file is encrypted.
 pub fn read(pem: &str, passphrase: Option<&str>) -> Result<SecretKey, PrivateKeyError> {
-    let mut key = ssh_key::PrivateKey::from_openssh(pem).map_err(|_| PrivateKeyError::NotOpenSsh)?;
+    let mut key = ssh_key::PrivateKey::from_openssh(pem).map_err(|_| {
+        foreign_algorithm(pem).map_or(PrivateKeyError::NotOpenSsh, PrivateKeyError::Algorithm)
+    })?;
     // Its kind stands in clear: nobody is asked for the passphrase of a key that is not taken.
     if key.algorithm() != ssh_key::Algorithm::Ed25519 {
         return Err(PrivateKeyError::Algorithm(key.algorithm().to_string()));
@@ -40,6 +43,24 @@ pub fn read(pem: &str, passphrase: Option<&str>) -> Result<SecretKey, PrivateKey
         KeypairData::Ed25519(pair) => Ok(SecretKey::from_seed(&Zeroizing::new(pair.private.to_bytes()))),
         _ => Err(PrivateKeyError::NotOpenSsh),
     }
+}
+
+/// The algorithm that a key file names, if it is one that is not taken. Asked when `ssh_key` cannot read the file, as of an ECDSA
+/// key in 256, whose secret number begins with a zero that OpenSSH leaves out.
+fn foreign_algorithm(pem: &str) -> Option<String> {
+    const KNOWN: [&str; 7] = [
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+        "sk-ssh-ed25519@openssh.com",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "ssh-dss",
+        "ssh-rsa",
+    ];
+    let body: String = pem.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
+    let bytes = Base64::decode_vec(&body).ok().filter(|bytes| bytes.starts_with(b"openssh-key-v1\0"))?;
+    let names = |name: &&&str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
+    KNOWN.iter().find(names).map(|name| (*name).to_owned())
 }
 
 /// What protects a private key file.

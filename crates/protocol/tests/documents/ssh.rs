@@ -235,6 +235,25 @@ fn keys_and_signatures_of_other_kinds_are_refused_by_name() {
     }
 }
 
+/// A key that nobody uses: its secret number begins with a zero byte, which OpenSSH leaves out and `ssh_key` cannot do without.
+const SHORT_ECDSA: &str = "\
+-----BEGIN OPENSSH PRIVATE KEY-----\n\
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS\n\
+1zaGEyLW5pc3RwMjU2AAAACG5pc3RwMjU2AAAAQQSzIxU/XYgqVjGpV+WLcX5Msl/K5naq\n\
+k6kZ+QtCZ/NSazko4OEqvMrvWNi7q0wvkdw7cEga9YUJ95ykWC+rFjzNAAAAmHHvRgdx70\n\
+YHAAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBLMjFT9diCpWMalX\n\
+5YtxfkyyX8rmdqqTqRn5C0Jn81JrOSjg4Sq8yu9Y2LurTC+R3DtwSBr1hQn3nKRYL6sWPM\n\
+0AAAAfe3fJYF+TVDk5YKyKgtaDfU0HnkQ+ntG++EY9H1q8yQAAAAF0\n\
+-----END OPENSSH PRIVATE KEY-----\n";
+
+#[test]
+fn an_ecdsa_key_with_a_short_secret_is_refused_by_name_too() {
+    let refused = openssh::read(SHORT_ECDSA, None).err().unwrap();
+    assert_eq!(refused, PrivateKeyError::Algorithm("ecdsa-sha2-nistp256".to_owned()));
+    let cut = &SHORT_ECDSA[..200];
+    assert_eq!(openssh::read(cut, None).err().unwrap(), PrivateKeyError::NotOpenSsh);
+}
+
 /// FIDO keys cannot be made without a token; these public lines are from OpenSSH's own tests' form.
 #[test]
 fn fido_keys_are_refused_by_name() {
