@@ -2,7 +2,7 @@
 //! bytes, and three durable commits in the store that the nodes use. No signatures, no session, no judgement.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::Write as _,
     process::Command,
     time::{Duration, Instant},
@@ -24,18 +24,31 @@ use libp2p::{
     tcp, tls, yamux,
 };
 
-use super::{processes::Process, scene::target, statistics::Spread};
+use super::{processes::Process, scene::target};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/floor/1");
 
-/// What was measured.
-pub(crate) struct Measured {
+/// One round, measured.
+pub(crate) struct Round {
     /// Commit, there, commit, back, commit.
-    pub total: Spread,
+    pub total: Duration,
     /// There and back alone.
-    pub echo: Spread,
+    pub echo: Duration,
     /// One raw append and fdatasync.
-    pub append: Spread,
+    pub append: Duration,
+}
+
+/// The three processes, ready.
+pub(crate) struct Floor {
+    stream: libp2p::Stream,
+    message: Vec<u8>,
+    answer: Vec<u8>,
+    store: SledStore,
+    committed: u64,
+    log: File,
+    /// Kept until the end: the relay and the echo, and the directories of store and log.
+    _processes: [Process; 2],
+    _directories: [tempfile::TempDir; 2],
 }
 
 #[derive(NetworkBehaviour)]
@@ -137,21 +150,73 @@ pub(crate) fn echo(arguments: &[String]) -> anyhow::Result<()> {
     })
 }
 
-/// Measures the floor with as many bytes each way as a notice and its receipt take.
-pub(crate) async fn measure(rounds: usize, entry: usize, receipt: usize) -> anyhow::Result<Measured> {
-    let own = std::env::current_exe()?;
-    let (_relay, address) = Process::announced("floor relay", Command::new(&own).arg("floor-relay"))?;
-    let mut command = Command::new(&own);
-    command.arg("floor-echo").arg(&address).arg(entry.to_string()).arg(receipt.to_string());
-    let (_echo, peer) = Process::announced("floor echo", &mut command)?;
-    let peer: PeerId = peer.parse()?;
-    let (_directory, store) = store()?;
+impl Floor {
+    /// Starts them, to carry as many bytes each way as a notice and its receipt take.
+    pub(crate) async fn start(entry: usize, receipt: usize) -> anyhow::Result<Self> {
+        let own = std::env::current_exe()?;
+        let (relay, address) = Process::announced("floor relay", Command::new(&own).arg("floor-relay"))?;
+        let mut command = Command::new(&own);
+        command.arg("floor-echo").arg(&address).arg(entry.to_string()).arg(receipt.to_string());
+        let (echo, peer) = Process::announced("floor echo", &mut command)?;
+        let stream = connect(address.parse()?, peer.parse()?).await?;
+        let (directory, store) = store()?;
+        let appended = tempfile::Builder::new().prefix("demarche-append").tempdir_in(target())?;
+        let log = OpenOptions::new().create(true).append(true).open(appended.path().join("log"))?;
+        let (message, answer) = (vec![0; entry], vec![0; receipt]);
+        let processes = [relay, echo];
+        let directories = [directory, appended];
+        Ok(Self {
+            stream,
+            message,
+            answer,
+            store,
+            committed: 0,
+            log,
+            _processes: processes,
+            _directories: directories,
+        })
+    }
+
+    /// Plays one round.
+    pub(crate) async fn round(&mut self) -> anyhow::Result<Round> {
+        let begin = Instant::now();
+        self.there_and_back(false).await?;
+        let echo = begin.elapsed();
+        let begin = Instant::now();
+        self.commit(self.message.len())?;
+        self.there_and_back(true).await?;
+        self.commit(self.answer.len())?;
+        let total = begin.elapsed();
+        let begin = Instant::now();
+        self.log.write_all(&self.message)?;
+        self.log.sync_data()?;
+        Ok(Round { total, echo, append: begin.elapsed() })
+    }
+
+    fn commit(&mut self, bytes: usize) -> anyhow::Result<()> {
+        self.committed += 1;
+        tokio::task::block_in_place(|| commit(&self.store, self.committed, bytes))
+    }
+
+    async fn there_and_back(&mut self, committed_there: bool) -> anyhow::Result<()> {
+        if let Some(first) = self.message.first_mut() {
+            *first = u8::from(committed_there);
+        }
+        self.stream.write_all(&self.message).await?;
+        self.stream.flush().await?;
+        self.stream.read_exact(&mut self.answer).await?;
+        Ok(())
+    }
+}
+
+/// A stream to the echo over the relay's circuit.
+async fn connect(relay: Multiaddr, echo: PeerId) -> anyhow::Result<libp2p::Stream> {
     let mut swarm = client()?;
     let mut control = swarm.behaviour().stream.new_control();
-    swarm.dial(address.parse::<Multiaddr>()?.with(Protocol::P2pCircuit).with(Protocol::P2p(peer)))?;
+    swarm.dial(relay.with(Protocol::P2pCircuit).with(Protocol::P2p(echo)))?;
     loop {
         match swarm.select_next_some().await {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == peer => break,
+            SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == echo => break,
             SwarmEvent::OutgoingConnectionError { error, .. } => return Err(error.into()),
             _ => {}
         }
@@ -161,45 +226,5 @@ pub(crate) async fn measure(rounds: usize, entry: usize, receipt: usize) -> anyh
             swarm.select_next_some().await;
         }
     });
-    let mut stream = control.open_stream(peer, PROTOCOL).await?;
-    let (mut message, mut answer) = (vec![0; entry], vec![0; receipt]);
-    let mut round = async |flag: u8| -> anyhow::Result<()> {
-        if let Some(first) = message.first_mut() {
-            *first = flag;
-        }
-        stream.write_all(&message).await?;
-        stream.flush().await?;
-        stream.read_exact(&mut answer).await?;
-        Ok(())
-    };
-    let (mut echoes, mut totals) = (Vec::new(), Vec::new());
-    for number in 0..rounds + 50 {
-        let begin = Instant::now();
-        round(0).await?;
-        let echo = begin.elapsed();
-        let begin = Instant::now();
-        tokio::task::block_in_place(|| commit(&store, 2 * number as u64, entry))?;
-        round(1).await?;
-        tokio::task::block_in_place(|| commit(&store, 2 * number as u64 + 1, receipt))?;
-        // The first rounds warm connections and store.
-        if number >= 50 {
-            echoes.push(echo);
-            totals.push(begin.elapsed());
-        }
-    }
-    Ok(Measured { total: Spread::of(totals), echo: Spread::of(echoes), append: append(rounds, entry)? })
-}
-
-fn append(rounds: usize, bytes: usize) -> anyhow::Result<Spread> {
-    let directory = tempfile::Builder::new().prefix("demarche-append").tempdir_in(target())?;
-    let mut file = OpenOptions::new().create(true).append(true).open(directory.path().join("log"))?;
-    let record = vec![7; bytes];
-    let mut times = Vec::with_capacity(rounds);
-    for _ in 0..rounds {
-        let begin = Instant::now();
-        file.write_all(&record)?;
-        file.sync_data()?;
-        times.push(begin.elapsed());
-    }
-    Ok(Spread::of(times))
+    Ok(control.open_stream(echo, PROTOCOL).await?)
 }

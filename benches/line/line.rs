@@ -3,6 +3,8 @@
 use std::{
     collections::HashSet,
     fs,
+    path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,34 +23,15 @@ use demarche_protocol::{
     labels::Namespace,
     time::Timestamp,
 };
+use tokio::sync::{Semaphore, mpsc};
 
-use super::{scene::Scene, statistics::Spread};
-
-/// What was measured.
-pub(crate) struct Measured {
-    /// Until the officer is told that it is recorded.
-    pub recorded: Spread,
-    /// Until the officer is told that the other side's receipt is verified and durable.
-    pub delivered: Spread,
-    /// Bytes of the dispatch's text.
-    pub text_bytes: usize,
-    /// Bytes of the entry with its text as it travels, about.
-    pub entry_bytes: usize,
-    /// Bytes of the receipt as it travels, about.
-    pub receipt_bytes: usize,
-    /// TCP payload between sender and mediator for one notice and its receipt.
-    pub wire_bytes: u64,
-    /// CPU time added per notice, by process.
-    pub cpu_per_notice: Vec<(String, Duration)>,
-    /// Notices delivered a second, pipelined.
-    pub pipelined_rate: f64,
-    /// Resident memory idle and after the load, MiB, by process.
-    pub memory: Vec<(String, f64, f64)>,
-}
+use super::scene::Scene;
 
 /// Entry, signatures and frame around the text; a receipt in its frame. Measured once on the wire format.
 const AROUND_TEXT: usize = 430;
 const RECEIPT: usize = 240;
+
+type Feed = mpsc::UnboundedReceiver<(String, Instant)>;
 
 struct Officer {
     client: Client,
@@ -100,11 +83,9 @@ impl Officer {
 }
 
 /// Follows the sender's feed and tells of every delivery.
-async fn deliveries(
-    client: &Client,
-) -> anyhow::Result<tokio::sync::mpsc::UnboundedReceiver<(String, Instant)>> {
+async fn deliveries(client: &Client) -> anyhow::Result<Feed> {
     let mut events = client.events(None).await?;
-    let (told, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (told, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok(Some(event)) = events.next().await {
             if let Some(document) = delivered(&event)
@@ -123,61 +104,112 @@ fn delivered(event: &Event) -> Option<String> {
         .flatten()
 }
 
-/// Measures the line.
-pub(crate) async fn measure(single: usize, pipelined: usize, outstanding: usize) -> anyhow::Result<Measured> {
-    let scene = Scene::new()?;
-    let mut officer = Officer::of(&scene)?;
-    let mut feed = deliveries(&officer.client).await?;
-    let idle: Vec<f64> =
-        scene.nodes.iter().map(super::processes::Process::memory).collect::<Result<_, _>>()?;
-    let mut text_bytes = 0;
-    for _ in 0..50 {
-        text_bytes = one(&mut officer, &mut feed).await?.2;
-    }
-    let wire_bytes = wire(&scene, &mut officer, &mut feed).await?;
-    let cpu_before: Vec<Duration> =
-        scene.nodes.iter().map(super::processes::Process::cpu).collect::<Result<_, _>>()?;
-    let (mut recorded, mut delivered) = (Vec::new(), Vec::new());
-    for _ in 0..single {
-        let (here, there, _) = one(&mut officer, &mut feed).await?;
-        recorded.push(here);
-        delivered.push(there);
-    }
-    let mut cpu_per_notice = Vec::new();
-    for (node, before) in scene.nodes.iter().zip(cpu_before) {
-        let added = node.cpu()?.saturating_sub(before);
-        cpu_per_notice.push((node.name.clone(), added / u32::try_from(single)?));
-    }
-    let pipelined_rate = pipeline(&mut officer, &mut feed, pipelined, outstanding).await?;
-    let mut memory = Vec::new();
-    for (node, idle) in scene.nodes.iter().zip(idle) {
-        memory.push((node.name.clone(), idle, node.memory()?));
-    }
-    Ok(Measured {
-        recorded: Spread::of(recorded),
-        delivered: Spread::of(delivered),
-        text_bytes,
-        entry_bytes: text_bytes + AROUND_TEXT,
-        receipt_bytes: RECEIPT,
-        wire_bytes,
-        cpu_per_notice,
-        pipelined_rate,
-        memory,
-    })
+/// A line that is open, an officer who writes, and the feed of what was delivered.
+pub(crate) struct Line {
+    scene: Scene,
+    officer: Officer,
+    feed: Feed,
 }
 
-type Feed = tokio::sync::mpsc::UnboundedReceiver<(String, Instant)>;
+/// One notice, measured.
+pub(crate) struct Notice {
+    /// Until the officer is told that it is recorded.
+    pub recorded: Duration,
+    /// Until the officer is told that the other side's receipt is verified and durable.
+    pub delivered: Duration,
+}
 
-async fn one(officer: &mut Officer, feed: &mut Feed) -> anyhow::Result<(Duration, Duration, usize)> {
-    let (document, file, text_bytes) = officer.notice()?;
-    let begin = Instant::now();
-    officer.client.send("memo", &file).await?;
-    let recorded = begin.elapsed();
-    let (told, at) = next(feed).await?;
-    if told != document.to_string() {
-        bail!("{told} was delivered where {document} was sent");
+impl Line {
+    /// Opens it.
+    pub(crate) async fn open() -> anyhow::Result<Self> {
+        let scene = Scene::new()?;
+        let officer = Officer::of(&scene)?;
+        let feed = deliveries(&officer.client).await?;
+        Ok(Self { scene, officer, feed })
     }
-    Ok((recorded, at.duration_since(begin), text_bytes))
+
+    /// Bytes of a notice's text; of the entry with it and of the receipt, as they travel, about.
+    pub(crate) fn sizes(&mut self) -> anyhow::Result<(usize, usize, usize)> {
+        let (_, _, text) = self.officer.notice()?;
+        Ok((text, text + AROUND_TEXT, RECEIPT))
+    }
+
+    /// Resident memory in MiB, by process.
+    pub(crate) fn memory(&self) -> anyhow::Result<Vec<(String, f64)>> {
+        self.scene.nodes.iter().map(|node| Ok((node.name.clone(), node.memory()?))).collect()
+    }
+
+    /// CPU time spent so far, by process.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Vec<(String, Duration)>> {
+        self.scene.nodes.iter().map(|node| Ok((node.name.clone(), node.cpu()?))).collect()
+    }
+
+    /// Sends one notice and waits until it is delivered.
+    pub(crate) async fn one(&mut self) -> anyhow::Result<Notice> {
+        let (document, file, _) = self.officer.notice()?;
+        let begin = Instant::now();
+        self.officer.client.send("memo", &file).await?;
+        let recorded = begin.elapsed();
+        let (told, at) = next(&mut self.feed).await?;
+        if told != document.to_string() {
+            bail!("{told} was delivered where {document} was sent");
+        }
+        Ok(Notice { recorded, delivered: at.duration_since(begin) })
+    }
+
+    /// TCP payload between sender and mediator for one notice and its receipt: the median of single notices, so that what else
+    /// crosses the connection meanwhile (a ping, say) does not count.
+    pub(crate) async fn wire(&mut self) -> anyhow::Result<u64> {
+        let mut bytes = Vec::new();
+        for _ in 0..101 {
+            let before = self.tcp_bytes()?;
+            self.one().await?;
+            bytes.push(self.tcp_bytes()? - before);
+        }
+        bytes.sort_unstable();
+        bytes.get(bytes.len() / 2).copied().context("nothing measured")
+    }
+
+    fn tcp_bytes(&self) -> anyhow::Result<u64> {
+        self.scene.node("washington")?.tcp_bytes(self.scene.port)
+    }
+
+    /// Sends so many with so many outstanding: deliveries a second.
+    pub(crate) async fn pipeline(&mut self, count: usize, outstanding: usize) -> anyhow::Result<f64> {
+        let mut files = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (document, file, _) = self.officer.notice()?;
+            files.push((document, file));
+        }
+        let mut waiting: HashSet<String> = files.iter().map(|(document, _)| document.to_string()).collect();
+        let room = Arc::new(Semaphore::new(outstanding));
+        let begin = Instant::now();
+        let sending = tokio::spawn(send(files, self.officer.client.socket().to_owned(), room.clone()));
+        while !waiting.is_empty() {
+            let (told, _) = next(&mut self.feed).await?;
+            if waiting.remove(&told) {
+                room.add_permits(1);
+            }
+        }
+        let elapsed = begin.elapsed();
+        sending.await?;
+        #[expect(clippy::cast_precision_loss)]
+        Ok(count as f64 / elapsed.as_secs_f64())
+    }
+}
+
+/// Sends each as soon as there is room, over a connection of its own, as an officer's command does.
+async fn send(files: Vec<(DocumentId, SignedFile)>, socket: PathBuf, room: Arc<Semaphore>) {
+    for (_, file) in files {
+        let Ok(permit) = room.acquire().await else { break };
+        permit.forget();
+        let socket = socket.clone();
+        tokio::spawn(async move {
+            if let Err(why) = Client::new(socket).send("memo", &file).await {
+                eprintln!("not sent: {why}");
+            }
+        });
+    }
 }
 
 async fn next(feed: &mut Feed) -> anyhow::Result<(String, Instant)> {
@@ -185,60 +217,4 @@ async fn next(feed: &mut Feed) -> anyhow::Result<(String, Instant)> {
         .await
         .context("nothing was delivered for 30 s")?
         .context("the feed ended")
-}
-
-/// The median of single notices: what else crosses the connection meanwhile (a ping, say) does not count.
-async fn wire(scene: &Scene, officer: &mut Officer, feed: &mut Feed) -> anyhow::Result<u64> {
-    let sender = scene.node("washington")?;
-    let mut bytes = Vec::new();
-    for _ in 0..101 {
-        let before = sender.tcp_bytes(scene.port)?;
-        one(officer, feed).await?;
-        bytes.push(sender.tcp_bytes(scene.port)? - before);
-    }
-    bytes.sort_unstable();
-    bytes.get(bytes.len() / 2).copied().context("nothing measured")
-}
-
-/// Sends with so many outstanding, and counts deliveries a second.
-async fn pipeline(
-    officer: &mut Officer,
-    feed: &mut Feed,
-    count: usize,
-    outstanding: usize,
-) -> anyhow::Result<f64> {
-    let mut files = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (document, file, _) = officer.notice()?;
-        files.push((document, file));
-    }
-    let mut waiting: HashSet<String> = files.iter().map(|(document, _)| document.to_string()).collect();
-    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(outstanding));
-    let socket = officer.client.socket().to_owned();
-    let begin = Instant::now();
-    let sending = {
-        let room = room.clone();
-        tokio::spawn(async move {
-            for (_, file) in files {
-                let Ok(permit) = room.acquire().await else { break };
-                permit.forget();
-                let socket = socket.clone();
-                tokio::spawn(async move {
-                    if let Err(why) = Client::new(socket).send("memo", &file).await {
-                        eprintln!("not sent: {why}");
-                    }
-                });
-            }
-        })
-    };
-    while !waiting.is_empty() {
-        let (told, _) = next(feed).await?;
-        if waiting.remove(&told) {
-            room.add_permits(1);
-        }
-    }
-    let elapsed = begin.elapsed();
-    sending.await?;
-    #[expect(clippy::cast_precision_loss)]
-    Ok(count as f64 / elapsed.as_secs_f64())
 }

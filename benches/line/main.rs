@@ -10,8 +10,8 @@ mod processes;
 mod scene;
 mod statistics;
 
-use std::time::Duration;
-
+use floor::Floor;
+use line::Line;
 use statistics::{Spread, row};
 
 /// Notices measured one by one.
@@ -28,40 +28,56 @@ fn main() -> anyhow::Result<()> {
         Some("floor-echo") => return floor::echo(&arguments[1..]),
         _ => {}
     }
-    let runtime = tokio::runtime::Runtime::new()?;
-    let line = runtime.block_on(line::measure(SINGLE, PIPELINED, OUTSTANDING))?;
-    let floor = runtime.block_on(floor::measure(SINGLE, line.entry_bytes, line.receipt_bytes))?;
-    println!(
-        "\n{SINGLE} notices one by one, 1 KiB body and usual fields ({} bytes of text)",
-        line.text_bytes
-    );
-    row("recorded", &line.recorded);
-    row("delivered", &line.delivered);
-    row("floor: bare circuit echo and three durable commits", &floor.total);
-    row("  of it: the echo alone", &floor.echo);
-    row("  raw append and fdatasync of one entry", &floor.append);
-    let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
-    println!(
-        "delivered / floor                                    {:8.2} median   (to reach: 1.50)",
-        ratio(line.delivered.median(), floor.total.median())
-    );
-    println!("\nTCP payload between sender and mediator, both ways, one notice and its receipt");
-    println!("  {} bytes at the median (to reach: 2,200)", line.wire_bytes);
-    println!("\nCPU time added per notice, one by one");
-    for (name, cpu) in &line.cpu_per_notice {
-        println!("  {name:<12} {:8.0} µs", cpu.as_secs_f64() * 1e6);
+    tokio::runtime::Runtime::new()?.block_on(measure())
+}
+
+async fn measure() -> anyhow::Result<()> {
+    let mut line = Line::open().await?;
+    let (text, entry, receipt) = line.sizes()?;
+    let mut floor = Floor::start(entry, receipt).await?;
+    let idle = line.memory()?;
+    // The first rounds warm connections and stores.
+    for _ in 0..50 {
+        line.one().await?;
+        floor.round().await?;
     }
+    println!("\n{SINGLE} notices one by one, 1 KiB body and usual fields ({text} bytes of text)");
+    one_by_one(&mut line, &mut floor).await?;
+    drop(floor);
+    println!("\nTCP payload between sender and mediator, both ways, one notice and its receipt");
+    println!("  {} bytes at the median (to reach: 2,200)", line.wire().await?);
     println!("\n{PIPELINED} notices with {OUTSTANDING} outstanding, delivered");
-    println!("  {:8.0} notices a second (to reach: 1,500)", line.pipelined_rate);
+    let rate = line.pipeline(PIPELINED, OUTSTANDING).await?;
+    println!("  {rate:8.0} notices a second (to reach: 1,500)");
     println!("\nResident memory, MiB (to reach: 40 idle)");
-    for (name, idle, loaded) in &line.memory {
+    for ((name, idle), (_, loaded)) in idle.iter().zip(line.memory()?) {
         println!("  {name:<12} {idle:6.1} idle   {loaded:6.1} after the load");
     }
     Ok(())
 }
 
-impl Spread {
-    fn median(&self) -> Duration {
-        self.at(50.0)
+/// A notice and a round of the floor in turn, so that whatever else the machine does falls on both alike.
+async fn one_by_one(line: &mut Line, floor: &mut Floor) -> anyhow::Result<()> {
+    let before = line.cpu()?;
+    let (mut notices, mut rounds) = (Vec::with_capacity(SINGLE), Vec::with_capacity(SINGLE));
+    for _ in 0..SINGLE {
+        notices.push(line.one().await?);
+        rounds.push(floor.round().await?);
     }
+    let after = line.cpu()?;
+    let delivered = Spread::of(notices.iter().map(|notice| notice.delivered));
+    let total = Spread::of(rounds.iter().map(|round| round.total));
+    row("recorded", &Spread::of(notices.iter().map(|notice| notice.recorded)));
+    row("delivered", &delivered);
+    row("floor: bare circuit echo and three durable commits", &total);
+    row("  of it: the echo alone", &Spread::of(rounds.iter().map(|round| round.echo)));
+    row("  raw append and fdatasync of one entry", &Spread::of(rounds.iter().map(|round| round.append)));
+    let ratio = delivered.median().as_secs_f64() / total.median().as_secs_f64();
+    println!("delivered / floor                                    {ratio:8.2} median   (to reach: 1.50)");
+    println!("\nCPU time added per notice, one by one");
+    for ((name, before), (_, after)) in before.iter().zip(after) {
+        let added = after.saturating_sub(*before) / u32::try_from(SINGLE)?;
+        println!("  {name:<12} {:8} µs", added.as_micros());
+    }
+    Ok(())
 }
