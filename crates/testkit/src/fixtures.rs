@@ -184,6 +184,16 @@ impl Scene {
             content,
         }
     }
+
+    /// A statement of `party` that its first officer has signed.
+    pub fn statement(&self, party: &MemberId, precedence: Precedence, text: &str) -> SignedDocument {
+        signed(&self.dispatch(party, precedence, statement(text)), &officer_key(party, 1))
+    }
+
+    /// The same, as most are: ROUTINE.
+    pub fn routine(&self, party: &MemberId, text: &str) -> SignedDocument {
+        self.statement(party, Precedence::Routine, text)
+    }
 }
 
 /// The key of the officer of `party` with this number.

@@ -84,7 +84,18 @@ impl Table {
         table
     }
 
-    /// The parties, in the charter's order.
+    /// The same, with a path between all of them and the first officer of each enrolled; and the parties.
+    pub fn line(parties: usize) -> (Self, Vec<MemberId>) {
+        let mut table = Self::new(parties);
+        let all = table.scene.parties.clone();
+        table.join_all();
+        for party in &all {
+            table.enrol(party, 1);
+        }
+        (table, all)
+    }
+
+    /// A party, in the charter's order.
     pub fn party(&self, number: usize) -> MemberId {
         self.scene.parties[number].clone()
     }
@@ -212,6 +223,13 @@ impl Table {
     pub fn read(&mut self, party: &MemberId, peer: &MemberId, frame: Frame) {
         self.input(party, Input::Frame { peer: peer.clone(), frame });
         self.settle();
+    }
+
+    /// A party's first officer opens an entry; nothing that follows has happened yet.
+    pub fn open(&mut self, party: &MemberId, entry: &Head) {
+        let officer = fixtures::officer(party, 1, &[Duty::Draft, Duty::Release, Duty::Acknowledge]).id();
+        let request = self.request();
+        self.input(party, Input::Opened { request, entry: entry.hash, officer });
     }
 
     fn grant(&mut self, party: &MemberId, peer: &MemberId) {

@@ -3,31 +3,19 @@
 use demarche_protocol::{
     channel::{CommitFailure, Event, Frame, Input, Refusal},
     dispatch::Precedence,
-    document::SignedDocument,
     identity::{member::MemberId, officer::Duty},
     transcript::{Effect, Seq, Void},
 };
 use demarche_testkit::{
-    fixtures::{self, Scene, officer_key},
+    fixtures::{self, officer_key},
     forger::{self, Forger},
     table::Table,
 };
 
-fn statement(scene: &Scene, party: &MemberId, text: &str) -> SignedDocument {
-    fixtures::signed(
-        &scene.dispatch(party, Precedence::Routine, fixtures::statement(text)),
-        &officer_key(party, 1),
-    )
-}
-
 /// Two nodes that hear each other, with an officer each.
 fn line() -> (Table, MemberId, MemberId) {
-    let mut table = Table::new(2);
-    let (one, other) = (table.party(0), table.party(1));
-    table.join_all();
-    table.enrol(&one, 1);
-    table.enrol(&other, 1);
-    (table, one, other)
+    let (table, all) = Table::line(2);
+    (table, all[0].clone(), all[1].clone())
 }
 
 fn stopped(table: &Table, party: &MemberId) -> bool {
@@ -38,7 +26,7 @@ fn stopped(table: &Table, party: &MemberId) -> bool {
 fn nothing_is_sent_or_called_recorded_before_the_disk_has_answered() {
     let (mut table, one, other) = line();
     table.at_mut(&one).holds_commits = true;
-    let request = table.ask(&one, &statement(&table.scene, &one, "slow disk"));
+    let request = table.ask(&one, &table.scene.routine(&one, "slow disk"));
     let said = table.at(&one).sent.len();
     table.settle();
     assert_eq!(table.at(&one).sent.len(), said);
@@ -53,7 +41,7 @@ fn nothing_is_sent_or_called_recorded_before_the_disk_has_answered() {
 fn no_receipt_leaves_before_the_entry_is_durable() {
     let (mut table, one, other) = line();
     table.at_mut(&other).holds_commits = true;
-    let entry = table.append(&one, &statement(&table.scene, &one, "held back"));
+    let entry = table.append(&one, &table.scene.routine(&one, "held back"));
     let receipts =
         |table: &Table| table.frames(&other, &one).filter(|frame| matches!(frame, Frame::Receipt(_))).count();
     let before = receipts(&table);
@@ -73,18 +61,18 @@ fn no_receipt_leaves_before_the_entry_is_durable() {
 fn s5_after_an_unknown_outcome_the_machine_is_silent_and_says_so_to_whoever_asks() {
     let (mut table, one, other) = line();
     table.at_mut(&one).holds_commits = true;
-    let first = table.ask(&one, &statement(&table.scene, &one, "first"));
+    let first = table.ask(&one, &table.scene.routine(&one, "first"));
     let second = table.ask(&one, &fixtures::officer(&one, 2, &[Duty::Release]));
-    let waiting = table.ask(&one, &statement(&table.scene, &one, "waits for the officer"));
+    let waiting = table.ask(&one, &table.scene.routine(&one, "waits for the officer"));
     table.fail(&one, CommitFailure::Unknown);
     assert!(stopped(&table, &one));
     for request in [first, second, waiting] {
         assert_eq!(table.refused(&one, request), Some(Refusal::OutcomeUnknown));
     }
     let said = table.at(&one).sent.len();
-    let late = table.ask(&one, &statement(&table.scene, &one, "too late"));
+    let late = table.ask(&one, &table.scene.routine(&one, "too late"));
     assert_eq!(table.refused(&one, late), Some(Refusal::OutcomeUnknown));
-    table.append(&other, &statement(&table.scene, &other, "unheard"));
+    table.append(&other, &table.scene.routine(&other, "unheard"));
     table.join(&one, &other);
     table.input(&one, Input::Tick);
     assert_eq!(table.at(&one).sent.len(), said, "silent");
@@ -96,8 +84,8 @@ fn s4_no_space_is_refused_rolled_back_and_the_next_append_takes_the_same_number(
     let (mut table, one, other) = line();
     let next = table.at(&one).channel.transcript().log(&one).unwrap().tip().unwrap().seq.next();
     table.at_mut(&one).holds_commits = true;
-    let first = table.ask(&one, &statement(&table.scene, &one, "no room"));
-    let second = table.ask(&one, &statement(&table.scene, &one, "nor here"));
+    let first = table.ask(&one, &table.scene.routine(&one, "no room"));
+    let second = table.ask(&one, &table.scene.routine(&one, "nor here"));
     let said = table.at(&one).sent.len();
     table.fail(&one, CommitFailure::NoSpace);
     for request in [first, second] {
@@ -106,7 +94,7 @@ fn s4_no_space_is_refused_rolled_back_and_the_next_append_takes_the_same_number(
     table.settle();
     assert_eq!(table.at(&one).sent.len(), said, "nothing of it was sent");
     table.at_mut(&one).holds_commits = false;
-    let entry = table.append(&one, &statement(&table.scene, &one, "nor here"));
+    let entry = table.append(&one, &table.scene.routine(&one, "nor here"));
     assert_eq!(entry.seq, next);
     assert_eq!(table.effect(&other, &entry), Some(Effect::Accepted));
 }
@@ -117,7 +105,7 @@ fn s4_no_space_in_the_middle_keeps_what_came_before() {
     let (mut table, one, other) = line();
     table.at_mut(&one).holds_commits = true;
     let requests: Vec<_> =
-        (0..4).map(|n| table.ask(&one, &statement(&table.scene, &one, &format!("n {n}")))).collect();
+        (0..4).map(|n| table.ask(&one, &table.scene.routine(&one, &format!("n {n}")))).collect();
     table.commit(&one);
     table.fail(&one, CommitFailure::NoSpace);
     let kept = table.recorded(&one, requests[0]).expect("the first stands");
@@ -125,7 +113,7 @@ fn s4_no_space_in_the_middle_keeps_what_came_before() {
         assert_eq!(table.refused(&one, *request), Some(Refusal::NoSpace));
     }
     table.at_mut(&one).holds_commits = false;
-    let entry = table.append(&one, &statement(&table.scene, &one, "n 3"));
+    let entry = table.append(&one, &table.scene.routine(&one, "n 3"));
     assert_eq!(entry.seq, kept.seq.next());
     assert!(table.alike(&one, &other));
 }
@@ -141,7 +129,7 @@ fn s4_no_space_for_an_authority_entry_frees_those_that_wait_for_it() {
         &officer_key(&one, 2),
     );
     let by_two = table.ask(&one, &by_two);
-    let by_one = table.ask(&one, &statement(&table.scene, &one, "by one"));
+    let by_one = table.ask(&one, &table.scene.routine(&one, "by one"));
     table.fail(&one, CommitFailure::NoSpace);
     assert_eq!(table.refused(&one, enrolment), Some(Refusal::NoSpace));
     let unknown = Refusal::Void(Void::UnknownOfficer(officer_key(&one, 2).public()));
@@ -161,12 +149,12 @@ fn s4_no_space_for_the_first_entry_of_a_volume() {
     // Again, with a disk that is full from the start.
     let records = table.at(&one).records[..table.at(&one).records.len() - 1].to_vec();
     table.seat_holding(&one, records, 2);
-    let waiting = table.ask(&one, &statement(&table.scene, &one, "waits"));
+    let waiting = table.ask(&one, &table.scene.routine(&one, "waits"));
     table.fail(&one, CommitFailure::NoSpace);
     assert_eq!(table.refused(&one, waiting), Some(Refusal::NoSpace));
     table.at_mut(&one).holds_commits = false;
     table.pass(std::time::Duration::from_secs(10));
-    let entry = table.append(&one, &statement(&table.scene, &one, "goes on"));
+    let entry = table.append(&one, &table.scene.routine(&one, "goes on"));
     table.join(&one, &other);
     assert_eq!(table.effect(&other, &entry), Some(Effect::Accepted));
 }
@@ -174,7 +162,7 @@ fn s4_no_space_for_the_first_entry_of_a_volume() {
 #[test]
 fn a_node_that_is_shown_its_own_unknown_signature_writes_no_more_under_that_card() {
     let (mut table, one, other) = line();
-    let entry = table.append(&one, &statement(&table.scene, &one, "lost with the disk"));
+    let entry = table.append(&one, &table.scene.routine(&one, "lost with the disk"));
     // The disk is set back to before it, and the node starts under the same card.
     let records = table.at(&one).records.clone();
     let before = records.iter().position(|record| {
@@ -184,13 +172,13 @@ fn a_node_that_is_shown_its_own_unknown_signature_writes_no_more_under_that_card
     table.seat(&one, records[..before.unwrap()].to_vec(), 1);
     table.join(&one, &other);
     assert!(table.at(&one).events.contains(&Event::OwnSignatureUnknown { entry: entry.clone() }));
-    let request = table.ask(&one, &statement(&table.scene, &one, "under the same number"));
+    let request = table.ask(&one, &table.scene.routine(&one, "under the same number"));
     assert!(matches!(table.refused(&one, request), Some(Refusal::NeedsNewCard(_))));
     // Under a new card it goes on, and what was lost comes back with its effect.
     let records = table.at(&one).records.clone();
     table.seat(&one, records, 2);
     table.join(&one, &other);
-    let next = table.append(&one, &statement(&table.scene, &one, "goes on"));
+    let next = table.append(&one, &table.scene.routine(&one, "goes on"));
     for party in [&one, &other] {
         assert_eq!(table.effect(party, &entry), Some(Effect::Accepted));
         assert_eq!(table.effect(party, &next), Some(Effect::Accepted));
@@ -205,7 +193,7 @@ fn k1b_a_node_whose_card_is_revoked_or_replaced_writes_no_more() {
         let (mut table, one, _) = line();
         table.at_mut(&one).holds_commits = true;
         let enrolment = table.ask(&one, &fixtures::officer(&one, 2, &[Duty::Release]));
-        let waiting = table.ask(&one, &statement(&table.scene, &one, "waits"));
+        let waiting = table.ask(&one, &table.scene.routine(&one, "waits"));
         let request = table.request();
         let document = if revoked {
             fixtures::revoke_card(&one, table.scene.card(&one, 1).id(), 1)
@@ -220,7 +208,7 @@ fn k1b_a_node_whose_card_is_revoked_or_replaced_writes_no_more() {
         if table.recorded(&one, waiting).is_none() {
             table.settle();
         }
-        let late = table.ask(&one, &statement(&table.scene, &one, "late"));
+        let late = table.ask(&one, &table.scene.routine(&one, "late"));
         assert!(matches!(table.refused(&one, late), Some(Refusal::NeedsNewCard(_))), "revoked: {revoked}");
     }
 }
@@ -234,7 +222,7 @@ fn a_node_started_under_an_older_card_than_its_log_does_not_write() {
     let records = table.at(&one).records.clone();
     table.seat(&one, records, 1);
     assert!(table.at(&one).commits.is_empty());
-    let request = table.ask(&one, &statement(&table.scene, &one, "too old"));
+    let request = table.ask(&one, &table.scene.routine(&one, "too old"));
     assert!(matches!(table.refused(&one, request), Some(Refusal::NeedsNewCard(_))));
 }
 
@@ -243,7 +231,7 @@ fn a_node_started_under_an_older_card_than_its_log_does_not_write() {
 fn a_restart_changes_nothing_that_was_durable() {
     let (mut table, one, other) = line();
     for number in 0..5 {
-        table.append(&one, &statement(&table.scene, &one, &format!("number {number}")));
+        table.append(&one, &table.scene.routine(&one, &format!("number {number}")));
     }
     let before = demarche_testkit::witness::judgements(table.at(&one).channel.transcript());
     table.restart(&one);
@@ -272,7 +260,7 @@ fn junk_under_unknown_cards_leaves_nothing_behind() {
     let records = table.at(&other).records.len();
     let mut pen = Forger::new(&table.scene, &one, 7);
     for number in 0..300 {
-        let item = pen.write(&statement(&table.scene, &one, &format!("junk {number}")));
+        let item = pen.write(&table.scene.routine(&one, &format!("junk {number}")));
         let head = forger::head(&item);
         table.read(&other, &one, Frame::Entry(item));
         assert_eq!(table.effect(&other, &head), None);

@@ -15,13 +15,6 @@ use demarche_testkit::{
     table::Table,
 };
 
-fn statement(scene: &Scene, party: &MemberId, text: &str) -> SignedDocument {
-    fixtures::signed(
-        &scene.dispatch(party, Precedence::Routine, fixtures::statement(text)),
-        &officer_key(party, 1),
-    )
-}
-
 fn officer(party: &MemberId) -> SignedDocument {
     use demarche_protocol::identity::officer::Duty;
     fixtures::officer(party, 1, &[Duty::Draft, Duty::Release, Duty::Acknowledge])
@@ -53,14 +46,14 @@ fn t5_a_fork_shown_differently_to_two_parties_is_proved_to_both() {
         table.read(&other, &forker, Frame::Entry(item));
     }
     let mut twin = pen.clone();
-    let to_one = pen.write(&statement(&table.scene, &forker, "we agree"));
-    let to_other = twin.write(&statement(&table.scene, &forker, "we refuse"));
+    let to_one = pen.write(&table.scene.routine(&forker, "we agree"));
+    let to_other = twin.write(&table.scene.routine(&forker, "we refuse"));
     table.read(&one, &forker, Frame::Entry(to_one.clone()));
     table.read(&other, &forker, Frame::Entry(to_other.clone()));
     let (head_one, head_other) = (forger::head(&to_one), forger::head(&to_other));
     assert!(!saw_fork(&table, &one, &head_one, &head_other));
     // What one had seen stands in the next entry that it writes; the other has something else in that place.
-    table.append(&one, &statement(&table.scene, &one, "by the way"));
+    table.append(&one, &table.scene.routine(&one, "by the way"));
     assert!(saw_fork(&table, &other, &head_one, &head_other), "at the other");
     // The one hears of it the same way, or with the next greeting.
     table.enrol(&other, 1);
@@ -89,7 +82,7 @@ fn t5_greetings_alone_bring_a_fork_out() {
         table.read(party, &forker, Frame::Entry(card.clone()));
         for number in 0..length {
             let text = format!("to {party} {number}");
-            let item = pen.write(&statement(&table.scene, &forker, &text));
+            let item = pen.write(&table.scene.routine(&forker, &text));
             table.read(party, &forker, Frame::Entry(item));
         }
         ends.push(pen.tail.clone().unwrap());
@@ -123,7 +116,7 @@ fn t6_an_acknowledgement_survives_the_restoring_of_its_log_to_before_it() {
     );
     let entry = table.append(&other, &acknowledgement);
     table.seat(&other, before, 2);
-    table.append(&other, &statement(&table.scene, &other, "we go on as if nothing had been"));
+    table.append(&other, &table.scene.routine(&other, "we go on as if nothing had been"));
     table.join(&one, &other);
     for party in [&one, &other] {
         let transcript = table.at(party).channel.transcript();
@@ -150,7 +143,7 @@ fn s1_an_officer_lost_with_a_branch_is_entered_again() {
     assert!(table.at(&one).channel.transcript().holds(&lost.hash), "it came back, disowned");
     let again = table.enrol(&one, 1);
     assert_ne!(again, lost);
-    let entry = table.append(&one, &statement(&table.scene, &one, "goes on"));
+    let entry = table.append(&one, &table.scene.routine(&one, "goes on"));
     assert_eq!(table.effect(&other, &entry), Some(Effect::Accepted));
 }
 
@@ -172,7 +165,7 @@ fn branched() -> Branched {
     let mut pen = Forger::new(&scene, &party, 1);
     let mut old = vec![pen.open(), pen.write(&officer(&party))];
     let mut newer = pen.renewed(2);
-    old.push(pen.write(&statement(&scene, &party, "said")));
+    old.push(pen.write(&scene.routine(&party, "said")));
     let new = vec![newer.open(), newer.write(&revocation(&party))];
     Branched { scene, party, old, new, pen, newer }
 }
@@ -188,11 +181,11 @@ fn k2_nothing_after_the_revocations_position_counts() {
     let party = scene.parties[0].clone();
     let mut pen = Forger::new(&scene, &party, 1);
     let opening = [pen.open(), pen.write(&officer(&party))];
-    let before = pen.write(&statement(&scene, &party, "before"));
+    let before = pen.write(&scene.routine(&party, "before"));
     let revoked = pen.write(&revocation(&party));
-    let after = pen.write(&statement(&scene, &party, "after"));
+    let after = pen.write(&scene.routine(&party, "after"));
     let again = pen.write(&officer(&party));
-    let later = pen.write(&statement(&scene, &party, "after being entered again"));
+    let later = pen.write(&scene.routine(&party, "after being entered again"));
     let mut held = Transcript::new(scene.charter.clone());
     for item in opening.iter().chain([&before, &revoked, &after, &again, &later]) {
         held.insert(&pen.authentic(item));
@@ -227,7 +220,7 @@ fn k2_a_revocation_on_another_branch_voids_what_nobody_had_seen_before() {
             for (number, head) in seen.iter().enumerate() {
                 witness.seen = head.iter().copied().cloned().collect();
                 let text = format!("n {number}");
-                theirs.push(witness.write(&statement(&b.scene, &b.scene.parties[1], &text)));
+                theirs.push(witness.write(&b.scene.routine(&b.scene.parties[1], &text)));
             }
             let mut entries: Vec<_> = b.old.iter().map(|item| b.pen.authentic(item)).collect();
             entries.extend(b.new.iter().map(|item| b.newer.authentic(item)));
@@ -253,7 +246,7 @@ fn k2_long_branches_are_judged_in_time() {
     let mut held = Transcript::new(b.scene.charter.clone());
     let mut entries: Vec<_> = b.old.iter().map(|item| b.pen.authentic(item)).collect();
     for number in 0..1_500 {
-        let item = b.pen.write(&statement(&b.scene, &b.party, &format!("said {number}")));
+        let item = b.pen.write(&b.scene.routine(&b.party, &format!("said {number}")));
         entries.push(b.pen.authentic(&item));
     }
     let last = b.pen.tail.clone().unwrap();
@@ -283,11 +276,11 @@ fn m18_seen_heads_bound_when_an_entry_can_have_been_written() {
     table.join_all();
     table.enrol(&one, 1);
     table.enrol(&other, 1);
-    let earlier = table.append(&other, &statement(&table.scene, &other, "earlier"));
+    let earlier = table.append(&other, &table.scene.routine(&other, "earlier"));
     // Its node claims that it was recorded a year before; it names what it had seen all the same.
     table.at_mut(&one).clock_error = -365 * 86_400_000;
-    let dated_back = table.append(&one, &statement(&table.scene, &one, "dated back"));
-    let later = table.append(&other, &statement(&table.scene, &other, "later"));
+    let dated_back = table.append(&one, &table.scene.routine(&one, "dated back"));
+    let later = table.append(&other, &table.scene.routine(&other, "later"));
     let transcript = table.at(&other).channel.transcript();
     let node = transcript.get(&dated_back.hash).unwrap();
     assert!(node.recorded_at < transcript.get(&earlier.hash).unwrap().recorded_at);

@@ -12,34 +12,10 @@ use demarche_protocol::{
     transcript::{Effect, Head, ReceiptKind, Seq},
 };
 use demarche_testkit::{
-    fixtures::{self, Scene, officer_key},
+    fixtures,
     forger::{self, Forger},
     table::{PLENTY, Table},
 };
-
-fn dispatch(scene: &Scene, party: &MemberId, precedence: Precedence, text: &str) -> SignedDocument {
-    fixtures::signed(&scene.dispatch(party, precedence, fixtures::statement(text)), &officer_key(party, 1))
-}
-
-fn statement(scene: &Scene, party: &MemberId, text: &str) -> SignedDocument {
-    dispatch(scene, party, Precedence::Routine, text)
-}
-
-fn line(parties: usize) -> (Table, Vec<MemberId>) {
-    let mut table = Table::new(parties);
-    let all = table.scene.parties.clone();
-    table.join_all();
-    for party in &all {
-        table.enrol(party, 1);
-    }
-    (table, all)
-}
-
-fn opened(table: &mut Table, by: &MemberId, entry: &Head) {
-    let officer = fixtures::officer(by, 1, &[Duty::Draft, Duty::Release, Duty::Acknowledge]).id();
-    let request = table.request();
-    table.input(by, Input::Opened { request, entry: entry.hash, officer });
-}
 
 fn knows_opened(table: &Table, by: &MemberId, entry: &Head) -> bool {
     let evidence = table.at(&entry.party).channel.evidence();
@@ -49,13 +25,13 @@ fn knows_opened(table: &Table, by: &MemberId, entry: &Head) -> bool {
 /// M2: every receipt is lost; the entry is offered again, applied once, and receipted in the same bytes.
 #[test]
 fn m2_lost_receipts_are_sent_again_verbatim_and_the_entry_is_applied_once() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     // A deaf author: it sends, and nothing comes back.
     table.part(one);
     table.join_by_hand(one, other);
     table.join_by_hand(other, one);
-    let entry = table.append(one, &statement(&table.scene, one, "once"));
+    let entry = table.append(one, &table.scene.routine(one, "once"));
     let item = table.frames(one, other).find_map(|frame| match frame {
         Frame::Entry(item) if forger::head(item) == entry => Some(item.clone()),
         _ => None,
@@ -85,7 +61,7 @@ fn m2_lost_receipts_are_sent_again_verbatim_and_the_entry_is_applied_once() {
 #[test]
 fn t8_a_flash_passes_a_backlog_of_100_000_at_once() {
     const BACKLOG: u64 = 100_000;
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
     // The node is made from its records: entering so many one by one is not what is tried here.
@@ -99,7 +75,7 @@ fn t8_a_flash_passes_a_backlog_of_100_000_at_once() {
         .last()
         .map(demarche_protocol::transcript::Node::pointer);
     // Unsigned, hence void: it waits its turn like any other.
-    let text = SignedDocument::unsigned(statement(&table.scene, one, "backlog").shared_text());
+    let text = SignedDocument::unsigned(table.scene.routine(one, "backlog").shared_text());
     for _ in 0..BACKLOG {
         records.push(demarche_protocol::channel::Record::Entry(pen.write(&text)));
     }
@@ -112,7 +88,7 @@ fn t8_a_flash_passes_a_backlog_of_100_000_at_once() {
     let on_its_way = table.frames(one, other).filter(|frame| matches!(frame, Frame::Entry(_))).count();
     assert_eq!(on_its_way, limits::UNRECEIPTED_IN_FLIGHT);
     table.input(one, Input::Sendable { peer: other.clone(), bytes: 0 });
-    let flash = table.append(one, &dispatch(&table.scene, one, Precedence::Flash, "flash"));
+    let flash = table.append(one, &table.scene.statement(one, Precedence::Flash, "flash"));
     let said = table.at(one).sent.len();
     table.input(one, Input::Sendable { peer: other.clone(), bytes: 1 });
     let next = &table.at(one).sent[said..];
@@ -129,13 +105,13 @@ fn t8_a_flash_passes_a_backlog_of_100_000_at_once() {
 
 #[test]
 fn nothing_is_sent_without_credit_and_then_in_the_order_of_service() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
-    let routine = table.append(one, &statement(&table.scene, one, "routine"));
-    let later = table.append(one, &statement(&table.scene, one, "routine, later"));
-    let immediate = table.append(one, &dispatch(&table.scene, one, Precedence::Immediate, "immediate"));
-    let flash = table.append(one, &dispatch(&table.scene, one, Precedence::Flash, "flash"));
+    let routine = table.append(one, &table.scene.routine(one, "routine"));
+    let later = table.append(one, &table.scene.routine(one, "routine, later"));
+    let immediate = table.append(one, &table.scene.statement(one, Precedence::Immediate, "immediate"));
+    let flash = table.append(one, &table.scene.statement(one, Precedence::Flash, "flash"));
     let officer = table.enrol(one, 2);
     table.at_mut(one).credit = 0;
     let said = table.at(one).sent.len();
@@ -164,11 +140,11 @@ fn nothing_is_sent_without_credit_and_then_in_the_order_of_service() {
 /// A flood of FLASH is bounded as well, or the peer could not say that it is busy.
 #[test]
 fn e8_flash_on_its_way_is_bounded() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
     for number in 0..3 * limits::UNRECEIPTED_IN_FLIGHT {
-        table.append(one, &dispatch(&table.scene, one, Precedence::Flash, &format!("flash {number}")));
+        table.append(one, &table.scene.statement(one, Precedence::Flash, &format!("flash {number}")));
     }
     let said = table.at(one).sent.len();
     table.join_by_hand(one, other);
@@ -180,14 +156,13 @@ fn e8_flash_on_its_way_is_bounded() {
 /// T9, S1: a node that lost its disk opens a new volume, is owed everything again, and gets its own log back.
 #[test]
 fn t9_s1_a_lost_disk_comes_back_from_the_peers() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     let mine: Vec<Head> =
-        (0..3).map(|n| table.append(one, &statement(&table.scene, one, &format!("mine {n}")))).collect();
-    let theirs: Vec<Head> = (0..3)
-        .map(|n| table.append(other, &statement(&table.scene, other, &format!("theirs {n}"))))
-        .collect();
-    opened(&mut table, other, &mine[0]);
+        (0..3).map(|n| table.append(one, &table.scene.routine(one, &format!("mine {n}")))).collect();
+    let theirs: Vec<Head> =
+        (0..3).map(|n| table.append(other, &table.scene.routine(other, &format!("theirs {n}")))).collect();
+    table.open(other, &mine[0]);
     table.settle();
     assert_eq!(table.at(other).channel.owed_to(one), 0);
     table.seat(one, Vec::new(), 2);
@@ -214,10 +189,10 @@ fn t9_s1_a_lost_disk_comes_back_from_the_peers() {
 /// A volume's beginning is heeded once: a peer that enters its card again and again does not make us send all again.
 #[test]
 fn a_card_entered_again_and_again_costs_nothing() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     for number in 0..10 {
-        table.append(one, &statement(&table.scene, one, &format!("mine {number}")));
+        table.append(one, &table.scene.routine(one, &format!("mine {number}")));
     }
     let said = table.at(one).sent.len();
     for _ in 0..10 {
@@ -233,12 +208,12 @@ fn a_card_entered_again_and_again_costs_nothing() {
 
 #[test]
 fn opened_is_stated_until_it_is_confirmed() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
-    let entry = table.append(one, &statement(&table.scene, one, "to be read"));
+    let entry = table.append(one, &table.scene.routine(one, "to be read"));
     table.part(one);
     table.join_by_hand(other, one);
-    opened(&mut table, other, &entry);
+    table.open(other, &entry);
     table.settle();
     let count = |table: &Table| {
         let of = |frame: &&Frame| {
@@ -264,10 +239,10 @@ fn opened_is_stated_until_it_is_confirmed() {
 /// E8: one entry cannot be receipted in ever other words until the author's disk is full.
 #[test]
 fn e8_what_a_peer_states_of_one_entry_is_bounded() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
-    let entry = table.append(one, &statement(&table.scene, one, "stated without end"));
+    let entry = table.append(one, &table.scene.routine(one, "stated without end"));
     table.join_by_hand(one, other);
     let mut pen = Forger::new(&table.scene, other, 1);
     for number in 0..3 {
@@ -300,11 +275,11 @@ fn e8_what_a_peer_states_of_one_entry_is_bounded() {
 
 #[test]
 fn more_statements_than_answers_may_wait_do_not_end_the_path() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     let mut entries = Vec::new();
     for number in 0..50 {
-        entries.push(table.append(one, &statement(&table.scene, one, &format!("n {number}"))));
+        entries.push(table.append(one, &table.scene.routine(one, &format!("n {number}"))));
     }
     table.part(one);
     for number in 0..100 {
@@ -327,7 +302,7 @@ fn more_statements_than_answers_may_wait_do_not_end_the_path() {
 
 #[test]
 fn the_line_is_tested_there_and_back_and_a_wrong_clock_is_noticed() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     let request = table.request();
     table.input(one, Input::LineTest { request, peer: other.clone() });
@@ -351,7 +326,7 @@ fn the_line_is_tested_there_and_back_and_a_wrong_clock_is_noticed() {
 /// Tests whose path is replaced are answered for, and do not use up the room for others.
 #[test]
 fn a_test_that_is_lost_with_its_path_is_told() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
     table.join_by_hand(one, other);
@@ -366,7 +341,7 @@ fn a_test_that_is_lost_with_its_path_is_told() {
 /// A peer that answers nothing on a path that lives takes no room for ever: after a while there is room for others.
 #[test]
 fn tests_that_are_never_answered_are_given_up() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
     table.join_by_hand(one, other);
@@ -392,7 +367,7 @@ fn tests_that_are_never_answered_are_given_up() {
 /// M16b: news of the roster reaches a third party, and an outdated roster takes nothing back.
 #[test]
 fn m16b_a_revoked_card_is_passed_on_and_a_stale_roster_never_reopens_the_door() {
-    let (mut table, all) = line(3);
+    let (mut table, all) = Table::line(3);
     let revoked = fixtures::card(all[0].as_str(), 1);
     let request = table.request();
     table.part(&all[2]);
@@ -418,12 +393,12 @@ fn m16b_a_revoked_card_is_passed_on_and_a_stale_roster_never_reopens_the_door() 
 /// An absent author's entries come from whoever holds them, in as many pieces as it takes.
 #[test]
 fn an_absent_authors_log_is_fetched_from_a_third_party() {
-    let (mut table, all) = line(3);
+    let (mut table, all) = Table::line(3);
     table.part(&all[2]);
     let count = 2 * limits::WANT_SPAN + 17;
     let mut last = None;
     for number in 0..count {
-        last = Some(table.append(&all[0], &statement(&table.scene, &all[0], &format!("n {number}"))));
+        last = Some(table.append(&all[0], &table.scene.routine(&all[0], &format!("n {number}"))));
     }
     let last = last.unwrap();
     table.part(&all[0]);
@@ -437,9 +412,9 @@ fn an_absent_authors_log_is_fetched_from_a_third_party() {
 /// What the author would have offered itself is asked from others once it is gone.
 #[test]
 fn an_author_that_leaves_half_way_is_made_up_for_by_others() {
-    let (mut table, all) = line(3);
+    let (mut table, all) = Table::line(3);
     table.part(&all[2]);
-    let entry = table.append(&all[0], &statement(&table.scene, &all[0], "half way"));
+    let entry = table.append(&all[0], &table.scene.routine(&all[0], "half way"));
     // The author is heard, but its entries are lost; then it is gone.
     table.join_by_hand(&all[2], &all[0]);
     table.join(&all[1], &all[2]);
@@ -457,7 +432,7 @@ fn what_comes_later_is_passed_on_between_two_that_cannot_meet() {
     table.join(&all[0], &all[1]);
     table.join(&all[1], &all[2]);
     table.enrol(&all[0], 1);
-    let entry = table.append(&all[0], &statement(&table.scene, &all[0], "by way of the third"));
+    let entry = table.append(&all[0], &table.scene.routine(&all[0], "by way of the third"));
     assert_eq!(table.effect(&all[2], &entry), None);
     table.pass(Duration::from_secs(120));
     assert_eq!(table.effect(&all[2], &entry), Some(Effect::Accepted));
@@ -466,9 +441,9 @@ fn what_comes_later_is_passed_on_between_two_that_cannot_meet() {
 /// Heads of entries that do not exist, wants of everything, receipts for nothing: bounded, and others are served.
 #[test]
 fn a_peer_that_claims_wants_and_states_nonsense_is_bounded() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
-    let entry = table.append(one, &statement(&table.scene, one, "real"));
+    let entry = table.append(one, &table.scene.routine(one, "real"));
     table.part(one);
     table.join_by_hand(one, other);
     let nothing = |n: u64| EntryHash::of(&n.to_le_bytes());
@@ -508,14 +483,14 @@ fn a_peer_that_claims_wants_and_states_nonsense_is_bounded() {
     // Given up in time, and the line goes on.
     table.pass(Duration::from_secs(3600));
     table.join(one, other);
-    let next = table.append(one, &statement(&table.scene, one, "goes on"));
+    let next = table.append(one, &table.scene.routine(one, "goes on"));
     assert_eq!(table.effect(other, &next), Some(Effect::Accepted));
 }
 
 /// More answers than may wait: the path is closed, once, and nothing follows on it.
 #[test]
 fn a_peer_that_asks_faster_than_it_reads_is_closed_out_once() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     table.part(one);
     table.at_mut(one).credit = 0;
@@ -526,7 +501,7 @@ fn a_peer_that_asks_faster_than_it_reads_is_closed_out_once() {
     }
     let said = table.at(one).sent.len();
     table.input(one, Input::Sendable { peer: other.clone(), bytes: PLENTY });
-    table.append(one, &statement(&table.scene, one, "not on this path"));
+    table.append(one, &table.scene.routine(one, "not on this path"));
     table.input(one, Input::Sendable { peer: other.clone(), bytes: PLENTY });
     let closes: Vec<_> = table.at(one).sent[said..].iter().map(|(_, frame)| frame.clone()).collect();
     assert_eq!(closes, [Frame::Close(CloseReason::Busy)]);
@@ -539,7 +514,7 @@ fn roster_documents_that_rest_on_each_other_are_taken_in_one_breath() {
         identity::roots::{RootList, Roots},
         labels::Namespace,
     };
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (one, other) = (&all[0], &all[1]);
     let (old, new) = (fixtures::root(other.as_str()), fixtures::key("a new root"));
     let roots = Roots {
@@ -566,9 +541,9 @@ fn roster_documents_that_rest_on_each_other_are_taken_in_one_breath() {
 /// No output names an entry that is not durable, whatever comes in what order. The driver reads it from the store.
 #[test]
 fn entries_are_named_not_carried() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     table.part(&all[0]);
-    table.append(&all[0], &statement(&table.scene, &all[0], "named"));
+    table.append(&all[0], &table.scene.routine(&all[0], "named"));
     let now = table.now(&all[0]);
     let seat = table.at_mut(&all[0]);
     seat.channel.handle(now, Input::PathUp { peer: all[1].clone() });

@@ -1,47 +1,19 @@
 //! What comes back by others: from behind a gap, to a backup that was restored, and in one statement however often it is asked for.
 
 use demarche_protocol::{
-    channel::{Event, Frame, Input},
-    dispatch::Precedence,
-    document::SignedDocument,
-    identity::{member::MemberId, officer::Duty},
+    channel::{Event, Frame},
     limits,
-    transcript::{Effect, Head, ReceiptKind},
+    transcript::{Effect, ReceiptKind},
 };
-use demarche_testkit::{
-    fixtures::{self, officer_key},
-    forger,
-    table::Table,
-};
-
-fn line(parties: usize) -> (Table, Vec<MemberId>) {
-    let mut table = Table::new(parties);
-    let all = table.scene.parties.clone();
-    table.join_all();
-    for party in &all {
-        table.enrol(party, 1);
-    }
-    (table, all)
-}
-
-fn statement(table: &Table, party: &MemberId, text: &str) -> SignedDocument {
-    let dispatch = table.scene.dispatch(party, Precedence::Routine, fixtures::statement(text));
-    fixtures::signed(&dispatch, &officer_key(party, 1))
-}
-
-fn open(table: &mut Table, by: &MemberId, entry: &Head) {
-    let officer = fixtures::officer(by, 1, &[Duty::Draft, Duty::Release, Duty::Acknowledge]).id();
-    let request = table.request();
-    table.input(by, Input::Opened { request, entry: entry.hash, officer });
-}
+use demarche_testkit::{forger, table::Table};
 
 /// What came last is held, what came before it was lost, and the author is gone: whoever tells of the last is asked for the rest.
 #[test]
 fn a_gap_is_filled_by_a_third_party_that_tells_only_of_what_stands_behind_it() {
-    let (mut table, all) = line(3);
+    let (mut table, all) = Table::line(3);
     table.part(&all[2]);
-    let lost = table.append(&all[0], &statement(&table, &all[0], "lost on the way"));
-    let last = table.append(&all[0], &statement(&table, &all[0], "arrived"));
+    let lost = table.append(&all[0], &table.scene.routine(&all[0], "lost on the way"));
+    let last = table.append(&all[0], &table.scene.routine(&all[0], "arrived"));
     let item = table.frames(&all[0], &all[1]).find_map(|frame| match frame {
         Frame::Entry(item) if forger::head(item) == last => Some(item.clone()),
         _ => None,
@@ -57,11 +29,11 @@ fn a_gap_is_filled_by_a_third_party_that_tells_only_of_what_stands_behind_it() {
 /// S1: a backup knows that an entry is held, and not that it was opened since. The reader has had that confirmed, and says it again.
 #[test]
 fn s1_what_was_opened_after_the_backup_is_stated_again_to_the_new_volume() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (author, reader) = (&all[0], &all[1]);
-    let entry = table.append(author, &statement(&table, author, "to be read"));
+    let entry = table.append(author, &table.scene.routine(author, "to be read"));
     let backup = table.at(author).records.clone();
-    open(&mut table, reader, &entry);
+    table.open(reader, &entry);
     table.settle();
     table.seat(author, backup, 2);
     table.join(author, reader);
@@ -74,12 +46,12 @@ fn s1_what_was_opened_after_the_backup_is_stated_again_to_the_new_volume() {
 /// Two desks open an entry for one officer while the disk still writes the first statement.
 #[test]
 fn what_is_opened_twice_in_one_breath_is_signed_once() {
-    let (mut table, all) = line(2);
+    let (mut table, all) = Table::line(2);
     let (author, reader) = (&all[0], &all[1]);
-    let entry = table.append(author, &statement(&table, author, "to be read"));
+    let entry = table.append(author, &table.scene.routine(author, "to be read"));
     table.at_mut(reader).holds_commits = true;
-    open(&mut table, reader, &entry);
-    open(&mut table, reader, &entry);
+    table.open(reader, &entry);
+    table.open(reader, &entry);
     assert_eq!(table.at(reader).commits.len(), 1);
     table.at_mut(reader).holds_commits = false;
     table.settle();

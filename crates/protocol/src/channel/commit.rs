@@ -79,9 +79,42 @@ struct Pending {
 pub(super) struct Commits {
     pending: VecDeque<Pending>,
     next: u64,
-    /// Entries and receipts under way, so that a repeated frame is not stored twice.
+    under_way: UnderWay,
+}
+
+/// Entries and receipts whose commit is under way, so that a repeated frame is not stored twice.
+#[derive(Default)]
+struct UnderWay {
     entries: BTreeSet<EntryHash>,
     receipts: BTreeSet<ReceiptId>,
+}
+
+impl UnderWay {
+    fn insert(&mut self, records: &[Prepared]) {
+        for record in records {
+            match record {
+                Prepared::Entry(entry) => {
+                    self.entries.insert(entry.hash());
+                }
+                Prepared::Receipt(_, signed) => {
+                    self.receipts.insert(signed.id());
+                }
+                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+            }
+        }
+    }
+
+    fn remove(&mut self, record: &Prepared) {
+        match record {
+            Prepared::Entry(entry) => {
+                self.entries.remove(&entry.hash());
+            }
+            Prepared::Receipt(_, signed) => {
+                self.receipts.remove(&signed.id());
+            }
+            Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+        }
+    }
 }
 
 impl Commits {
@@ -90,11 +123,11 @@ impl Commits {
     }
 
     pub(super) fn has_entry(&self, hash: &EntryHash) -> bool {
-        self.entries.contains(hash)
+        self.under_way.entries.contains(hash)
     }
 
     pub(super) fn has_receipt(&self, id: &ReceiptId) -> bool {
-        self.receipts.contains(id)
+        self.under_way.receipts.contains(id)
     }
 
     fn own_entries(&self, me: &MemberId) -> impl Iterator<Item = &Authentic> {
@@ -154,17 +187,7 @@ impl Channel {
     pub(super) fn commit(&mut self, records: Vec<Prepared>, then: Vec<Then>) {
         let ticket = Ticket(self.commits.next);
         self.commits.next += 1;
-        for record in &records {
-            match record {
-                Prepared::Entry(entry) => {
-                    self.commits.entries.insert(entry.hash());
-                }
-                Prepared::Receipt(_, signed) => {
-                    self.commits.receipts.insert(signed.id());
-                }
-                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
-            }
-        }
+        self.commits.under_way.insert(&records);
         let batch = Batch { records: records.iter().map(Prepared::record).collect() };
         self.commits.pending.push_back(Pending { ticket, records, then });
         self.outputs.push_back(Output::Commit { ticket, batch });
@@ -177,15 +200,7 @@ impl Channel {
         }
         let Some(done) = self.commits.pending.pop_front() else { return };
         for record in done.records {
-            match &record {
-                Prepared::Entry(entry) => {
-                    self.commits.entries.remove(&entry.hash());
-                }
-                Prepared::Receipt(_, signed) => {
-                    self.commits.receipts.remove(&signed.id());
-                }
-                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
-            }
+            self.commits.under_way.remove(&record);
             for event in self.apply(now, record) {
                 self.emit(event);
             }
@@ -267,18 +282,10 @@ impl Channel {
             self.stopped = true;
             return;
         }
-        self.commits.entries.clear();
-        self.commits.receipts.clear();
-        for record in self.commits.pending.iter().flat_map(|pending| &pending.records) {
-            match record {
-                Prepared::Entry(entry) => {
-                    self.commits.entries.insert(entry.hash());
-                }
-                Prepared::Receipt(_, signed) => {
-                    self.commits.receipts.insert(signed.id());
-                }
-                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
-            }
+        let Commits { pending, under_way, .. } = &mut self.commits;
+        *under_way = UnderWay::default();
+        for pending in pending.iter() {
+            under_way.insert(&pending.records);
         }
         self.rewind_writer();
         if self.writer.needs_volume() {
