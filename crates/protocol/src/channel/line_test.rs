@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Channel, Event, Frame, LineTestResult, Refusal, RequestId,
     frame::{LineTest, SignedLineTest},
+    peer::Peer,
 };
 use crate::{
     identity::member::MemberId,
@@ -59,7 +60,7 @@ impl Channel {
     }
 
     pub(super) fn test_line(&mut self, now: Now, request: RequestId, peer: &MemberId) {
-        if !self.peers.get(peer).is_some_and(|state| state.up) {
+        if !self.peers.get(peer).is_some_and(Peer::is_up) {
             return self.refuse(request, Refusal::NoPath(peer.clone()));
         }
         if self.line_tests.asked.len() >= UNANSWERED {

@@ -8,10 +8,12 @@
 //! [`Record`]s that it asked to commit: [`Channel::restore`] makes it again from them.
 
 mod commit;
+mod debt;
 mod evidence;
 pub mod frame;
 pub mod io;
 mod line_test;
+mod path;
 mod peer;
 mod receive;
 mod restore;
@@ -90,8 +92,8 @@ impl Channel {
             Input::PathUp { peer } => self.path_up(&peer),
             Input::PathDown { peer } => self.path_down(now, &peer),
             Input::Sendable { peer, bytes } => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.credit = bytes;
+                if let Some(path) = self.path_to(&peer) {
+                    path.credit = bytes;
                 }
             }
             Input::Committed(ticket) => self.committed(now, ticket),

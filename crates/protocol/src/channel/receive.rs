@@ -3,7 +3,7 @@
 use super::{
     Channel, Event, Frame, Hello, RequestId,
     commit::{Prepared, Then},
-    peer::Turn,
+    debt::Turn,
 };
 use crate::{
     document::{DocumentType, SignedDocument},
@@ -139,7 +139,7 @@ impl Channel {
         if let Some(author) = self.peers.get_mut(peer) {
             for (receipt, signed) in self.evidence.of(&head.hash) {
                 if receipt.by == self.config.me && matches!(receipt.kind, ReceiptKind::Opened(_)) {
-                    author.unconfirmed(signed.id(), signed.clone());
+                    author.state(signed.clone());
                 }
             }
         }
@@ -244,8 +244,8 @@ impl Channel {
             Ok(false) => {}
             Ok(true) if self.commits.is_full() => {
                 // It will offer it again when it hears that we lack it.
-                if let Some(state) = self.peers.get_mut(peer) {
-                    state.greet_soon(now);
+                if let Some(path) = self.path_to(peer) {
+                    path.greet_soon(now);
                 }
             }
             Ok(true) => {
@@ -298,8 +298,8 @@ impl Channel {
             }
         }
         for (peer, state) in &mut self.peers {
-            if *peer != head.party {
-                state.greet_soon(now);
+            if let Some(path) = state.path.as_mut().filter(|_| *peer != head.party) {
+                path.greet_soon(now);
             }
         }
         let fork = change.fork.map(|other| Event::Fork { one: other, other: head });
@@ -313,7 +313,7 @@ impl Channel {
             if let (ReceiptKind::Opened(_), Some(author)) =
                 (receipt.kind, self.peers.get_mut(&receipt.of.party))
             {
-                author.unconfirmed(signed.id(), signed.clone());
+                author.state(signed.clone());
             }
         } else if let Some(peer) = self.peers.get_mut(&receipt.by) {
             peer.receipted(&receipt.of.hash, receipt.by_card);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Channel, Frame, frame::Want, peer::Turn};
+use super::{Channel, Frame, debt::Turn, frame::Want, peer::Peer};
 use crate::{
     document::DocumentType,
     hash::EntryHash,
@@ -70,14 +70,14 @@ impl Channel {
             return;
         }
         let transcript = &self.transcript;
-        let Some(state) = self.peers.get_mut(peer).filter(|state| state.up) else { return };
-        let claims = &mut state.wants.claims;
+        let Some(path) = self.peers.get_mut(peer).and_then(|state| state.path.as_mut()) else { return };
+        let claims = &mut path.wants.claims;
         if claims.len() >= limits::HELLO_HEADS {
             claims.retain(|hash, _| !transcript.holds(hash));
         }
         if claims.len() < limits::HELLO_HEADS {
             claims.entry(head.hash).or_insert_with(|| Claim { head: head.clone(), since: now.monotonic });
-            state.wants.look_at.get_or_insert(now.monotonic + PATIENCE);
+            path.wants.look_at.get_or_insert(now.monotonic + PATIENCE);
         }
         self.ask_next(now, peer);
     }
@@ -117,7 +117,7 @@ impl Channel {
     /// Whether a claim is to be fetched from whoever makes it. An author whom we can hear offers by itself whatever we have
     /// not receipted, but for another entry in a place that is taken: that is a fork, and proof is wanted.
     fn is_wanted(&self, now: Now, claim: &Head, since: Duration) -> bool {
-        let author_offers = self.peers.get(&claim.party).is_some_and(|author| author.up);
+        let author_offers = self.peers.get(&claim.party).is_some_and(Peer::is_up);
         let taken = || {
             let log = self.transcript.log(&claim.party);
             log.is_some_and(|log| log.at(claim.card, claim.seq).next().is_some())
@@ -127,9 +127,8 @@ impl Channel {
 
     /// Asks `peer` for the next of its claims, if nothing is being fetched from it.
     pub(super) fn ask_next(&mut self, now: Now, peer: &MemberId) {
-        let Some(wants) = self.peers.get(peer).filter(|state| state.up).map(|state| &state.wants) else {
-            return;
-        };
+        let path = self.peers.get(peer).and_then(|state| state.path.as_ref());
+        let Some(wants) = path.map(|path| &path.wants) else { return };
         if wants.asked.is_some() {
             return;
         }
@@ -153,15 +152,15 @@ impl Channel {
 
     fn ask(&mut self, now: Now, peer: &MemberId, claim: Head, from: Seq) {
         let want = Want { party: claim.party.clone(), card: claim.card, from, to: claim.seq };
-        if let Some(state) = self.peers.get_mut(peer) {
-            state.wants.asked = Some(Asked { claim, want: want.clone(), at: now.monotonic });
+        if let Some(path) = self.path_to(peer) {
+            path.wants.asked = Some(Asked { claim, want: want.clone(), at: now.monotonic });
         }
         self.answer(peer, Frame::Want(want));
     }
 
     /// An entry came from `peer`: perhaps the last of what was asked for.
     pub(super) fn want_progressed(&mut self, now: Now, peer: &MemberId, entry: &Head) {
-        let Some(wants) = self.peers.get_mut(peer).map(|state| &mut state.wants) else { return };
+        let Some(wants) = self.path_to(peer).map(|path| &mut path.wants) else { return };
         wants.claims.remove(&entry.hash);
         let Some(asked) = &mut wants.asked else { return };
         if asked.want.party != entry.party || asked.want.card != entry.card {
@@ -187,7 +186,7 @@ impl Channel {
         let transcript = &self.transcript;
         let mut due = Vec::new();
         for (peer, state) in &mut self.peers {
-            let wants = &mut state.wants;
+            let Some(wants) = state.path.as_mut().map(|path| &mut path.wants) else { continue };
             if wants.gives_up_at().is_some_and(|at| now.monotonic >= at)
                 && let Some(asked) = wants.asked.take()
             {
@@ -214,9 +213,9 @@ impl Channel {
             .take(usize::try_from(limits::WANT_SPAN).unwrap_or(usize::MAX))
             .map(Turn::of)
             .collect();
-        if let Some(state) = self.peers.get_mut(peer).filter(|state| state.up) {
+        if let Some(path) = self.path_to(peer) {
             for turn in turns {
-                state.wanted(turn);
+                path.wanted(turn);
             }
         }
     }
@@ -242,6 +241,7 @@ impl Channel {
             }
         }
     }
+
     /// States again, to a peer that opened a new volume, what we have opened of its log, whatever was confirmed before: it may
     /// have lost that with its disk, and nothing else would bring it back.
     pub(super) fn state_opened_again(&mut self, peer: &MemberId) {
@@ -254,7 +254,7 @@ impl Channel {
             .collect();
         if let Some(state) = self.peers.get_mut(peer) {
             for signed in opened {
-                state.unconfirmed(signed.id(), signed);
+                state.state(signed);
             }
         }
     }
