@@ -20,6 +20,7 @@ pub mod hash;
 pub mod identity;
 pub mod labels;
 pub mod limits;
+mod noise;
 pub mod session;
 pub mod time;
 pub mod transcript;

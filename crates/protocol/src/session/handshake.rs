@@ -12,12 +12,11 @@
 use std::fmt;
 
 use rand_core::CryptoRng;
-use snow::HandshakeState;
+use snow::{HandshakeState, params::NoiseParams};
 
 use super::{
     admission::{Admission, Host, Peer, Refusal, admit},
     introduction::Introduction,
-    resolver::{self, Drawn, KEM_CIPHERTEXT, KEM_PUBLIC, Resolver},
     secret::SessionSecret,
     stream::{Preamble, framed},
     transport::Session,
@@ -30,6 +29,8 @@ use crate::{
         Verified,
         card::{Card, SessionKey},
     },
+    labels,
+    noise::{Drawn, KEM_CIPHERTEXT, KEM_PUBLIC, Resolver},
 };
 
 const KEY: usize = 32;
@@ -300,10 +301,20 @@ impl Side {
 
 fn build(local: &Local<'_>, drawn: Drawn, opens: bool) -> Result<HandshakeState, snow::Error> {
     let prologue = Preamble { channel: local.channel }.prologue();
-    let builder = snow::Builder::with_resolver(resolver::params()?, Box::new(Resolver(drawn)))
+    let builder = snow::Builder::with_resolver(params()?, Box::new(Resolver(drawn)))
         .local_private_key(local.secret.as_slice())?
         .prologue(&prologue)?;
     if opens { builder.build_initiator() } else { builder.build_responder() }
+}
+
+/// snow knows one KEM by name, which fixes nothing but the name.
+const PARSED_AS: &str = "Noise_XXhfs_25519+Kyber1024_ChaChaPoly_SHA256";
+
+/// The protocol, under the name that enters the transcript hash.
+fn params() -> Result<NoiseParams, snow::Error> {
+    let mut params: NoiseParams = PARSED_AS.parse()?;
+    labels::LIVE_NOISE.clone_into(&mut params.name);
+    Ok(params)
 }
 
 /// Whose fault a failure of the Noise library is.
@@ -313,5 +324,13 @@ fn blame(message: MessageNumber, error: snow::Error) -> HandshakeError {
         snow::Error::Kem => HandshakeError::BadKem(message),
         snow::Error::Decrypt | snow::Error::Input => HandshakeError::NotAuthentic(message),
         other => HandshakeError::Internal(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_name_that_is_hashed_is_the_true_one() {
+        assert_eq!(super::params().unwrap().name, "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_SHA256");
     }
 }

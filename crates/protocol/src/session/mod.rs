@@ -14,7 +14,6 @@ pub mod admission;
 pub mod choose;
 pub mod handshake;
 pub mod introduction;
-mod resolver;
 mod secret;
 pub mod stream;
 pub mod transport;

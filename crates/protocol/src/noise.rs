@@ -1,38 +1,26 @@
-//! The primitives that snow is given: its own cipher and hash, X25519 that refuses an all-zero output
-//! (threat K7), ML-KEM-768, and no randomness but what was drawn beforehand.
+//! The primitives that snow is given, for sessions and envelopes: its own cipher and hash, X25519 that refuses an
+//! all-zero output (threat K7), ML-KEM-768, and no randomness but what was drawn beforehand.
 
 use ml_kem::{Decapsulate as _, KeyExport as _, TryKeyInit as _, ml_kem_768};
 use rand_core::CryptoRng;
 use snow::{
     Error,
-    params::{CipherChoice, DHChoice, HashChoice, KemChoice, NoiseParams},
+    params::{CipherChoice, DHChoice, HashChoice, KemChoice},
     resolvers::{CryptoResolver, DefaultResolver},
     types::{Cipher, Dh, Hash, Kem, Random},
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::labels;
-
 /// Bytes of an ML-KEM-768 encapsulation key, a ciphertext and a shared secret (FIPS 203, table 3).
-pub(super) const KEM_PUBLIC: usize = 1184;
-pub(super) const KEM_CIPHERTEXT: usize = 1088;
+pub(crate) const KEM_PUBLIC: usize = 1184;
+pub(crate) const KEM_CIPHERTEXT: usize = 1088;
 const KEM_SHARED: usize = 32;
-
-/// snow knows one KEM by name, which fixes nothing but the name.
-const PARSED_AS: &str = "Noise_XXhfs_25519+Kyber1024_ChaChaPoly_SHA256";
-
-/// The protocol, under the name that enters the transcript hash.
-pub(super) fn params() -> Result<NoiseParams, Error> {
-    let mut params: NoiseParams = PARSED_AS.parse()?;
-    labels::LIVE_NOISE.clone_into(&mut params.name);
-    Ok(params)
-}
 
 /// Everything random that one side of one handshake needs, drawn in this order at its start.
 ///
 /// snow's KEM trait gives `encapsulate` no generator, and a generator shared behind a lock would make the order
 /// of draws part of the behaviour; drawn beforehand, a handshake is a function of 96 bytes.
-pub(super) struct Drawn {
+pub(crate) struct Drawn {
     /// The secret of the ephemeral X25519 key.
     ephemeral: Zeroizing<[u8; 32]>,
     /// Opener: the seed `d ‖ z` of the ML-KEM key. Responder: the first half is the encapsulated `m`.
@@ -40,7 +28,7 @@ pub(super) struct Drawn {
 }
 
 impl Drawn {
-    pub(super) fn from(rng: &mut dyn CryptoRng) -> Self {
+    pub(crate) fn from(rng: &mut dyn CryptoRng) -> Self {
         let mut drawn = Self { ephemeral: Zeroizing::new([0; 32]), kem: Zeroizing::new([0; 64]) };
         rng.fill_bytes(drawn.ephemeral.as_mut());
         rng.fill_bytes(drawn.kem.as_mut());
@@ -49,7 +37,7 @@ impl Drawn {
 }
 
 /// What snow asks for primitives. Lives only while one handshake state is built.
-pub(super) struct Resolver(pub(super) Drawn);
+pub(crate) struct Resolver(pub(crate) Drawn);
 
 impl CryptoResolver for Resolver {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
@@ -192,14 +180,10 @@ impl Kem for MlKem {
         shared_secret_out: &mut [u8],
         ciphertext_out: &mut [u8],
     ) -> Result<(usize, usize), Error> {
-        // Refuses a key that is not reduced (FIPS 203, section 7.2).
-        let key = ml_kem_768::EncapsulationKey::new_from_slice(pubkey).map_err(|_| Error::Kem)?;
-        let mut m = ml_kem::B32::from(*self.drawn.first_chunk::<32>().ok_or(Error::Kem)?);
-        let (ciphertext, mut shared) = key.encapsulate_deterministic(&m);
-        m.zeroize();
-        copy(&shared, shared_secret_out)?;
+        let m = self.drawn.first_chunk::<32>().ok_or(Error::Kem)?;
+        let (ciphertext, shared) = encapsulate(pubkey, m).ok_or(Error::Kem)?;
+        copy(shared.as_slice(), shared_secret_out)?;
         copy(&ciphertext, ciphertext_out)?;
-        shared.zeroize();
         Ok((KEM_SHARED, KEM_CIPHERTEXT))
     }
 
@@ -210,6 +194,21 @@ impl Kem for MlKem {
         shared.zeroize();
         Ok(KEM_SHARED)
     }
+}
+
+/// A ciphertext and the secret that it carries to whoever holds the key's other half (FIPS 203, section 6.2). Nothing for a key that
+/// is not reduced (section 7.2).
+pub(crate) fn encapsulate(
+    public: &[u8],
+    m: &[u8; 32],
+) -> Option<([u8; KEM_CIPHERTEXT], Zeroizing<[u8; KEM_SHARED]>)> {
+    let key = ml_kem_768::EncapsulationKey::new_from_slice(public).ok()?;
+    let mut m = ml_kem::B32::from(*m);
+    let (ciphertext, mut shared) = key.encapsulate_deterministic(&m);
+    m.zeroize();
+    let carried = Zeroizing::new(shared.into());
+    shared.zeroize();
+    Some((ciphertext.into(), carried))
 }
 
 fn copy(from: &[u8], to: &mut [u8]) -> Result<(), Error> {

@@ -105,8 +105,3 @@ fn an_ephemeral_secret_is_given_out_once() {
     assert_eq!(bytes, [5; 32]);
     assert_eq!(once.try_fill_bytes(&mut bytes), Err(Error::Rng));
 }
-
-#[test]
-fn the_name_that_is_hashed_is_the_true_one() {
-    assert_eq!(params().unwrap().name, "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_SHA256");
-}
