@@ -41,8 +41,11 @@ pub const ROSTER_DOCUMENTS: usize = 2 * MEMBERS * (ROOTS_REPLACED + 3);
 pub const SIGNATURES: usize = 2 * MEMBERS * ROOTS;
 /// Most signatures an entry carries. Four eyes need two; roots at most [`ROOTS`], and the node's own.
 pub const ENTRY_SIGNATURES: usize = ROOTS + 1;
-/// Longest encoded entry, in bytes: [`MEMBERS`] heads and [`ENTRY_SIGNATURES`] signatures fit.
-pub const ENTRY: usize = 4 * 1024;
+/// Most heads of other logs that an entry names as seen: of each the ends of all its branches. Between two parties a node may be
+/// restored, or fork, that often; between sixteen each may four times, and is then not followed further.
+pub const SEEN: usize = 64;
+/// Longest encoded entry, in bytes: [`SEEN`] heads and [`ENTRY_SIGNATURES`] signatures fit.
+pub const ENTRY: usize = 8 * 1024;
 /// Longest encoded receipt, in bytes.
 pub const RECEIPT: usize = 1024;
 /// Most receipts kept of one entry by one node under one card: that it is held, and was displayed to each officer of a large desk.

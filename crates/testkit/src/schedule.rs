@@ -160,7 +160,8 @@ impl Run {
                 let party = self.party();
                 self.world.lose_disk(&party)
             }
-            94..=96 => self.serve_an_old_roster(),
+            94 => self.set_back_behind_a_revocation(),
+            95..=96 => self.serve_an_old_roster(),
             _ => {
                 let (one, peer) = self.two();
                 let request = self.world.request();
@@ -248,9 +249,14 @@ impl Run {
         let content = self.some_content(&party);
         let dispatch = self.world.scene.dispatch(&party, precedence, content);
         let document = fixtures::signed(&dispatch, &fixtures::officer_key(&party, number));
-        self.world.witness.hands_in(&party, document.id());
+        self.hand_in(&party, document)
+    }
+
+    /// An officer hands in what he has signed.
+    fn hand_in(&mut self, party: &MemberId, document: SignedDocument) -> Result<(), Broken> {
+        self.world.hands_in(party, &document);
         self.documents.push((party.clone(), document.clone()));
-        self.append(&party, document)
+        self.append(party, document)
     }
 
     fn hand_in_again(&mut self) -> Result<(), Broken> {
@@ -298,7 +304,7 @@ impl Run {
     fn enter_short(&mut self, party: &MemberId, statement: &Dispatch) -> Result<(), Broken> {
         self.world.enter_unchecked(party, &SignedDocument::unsigned(statement.render()))?;
         let document = fixtures::signed(statement, &fixtures::officer_key(party, 1));
-        self.world.witness.hands_in(party, document.id());
+        self.world.hands_in(party, &document);
         self.documents.push((party.clone(), document.clone()));
         // While the disk still writes the one, the node would take the other for the same.
         self.world.run_until(self.world.time() + Duration::from_millis(10))?;
@@ -373,6 +379,20 @@ impl Run {
             return self.world.input(&at, Input::Roster { request, document });
         }
         self.world.input(&at, Input::Frame { peer: from, frame: Frame::Card(document) })
+    }
+
+    /// An officer is revoked, the others hear of it, the log is set back to before, and the key is used again (threat K2).
+    fn set_back_behind_a_revocation(&mut self) -> Result<(), Broken> {
+        let (party, number) = (self.party(), 5);
+        self.enrol(&party, number)?;
+        self.write_by(party.clone(), number)?;
+        self.world.run_until(self.world.time() + Duration::from_secs(10))?;
+        let key = fixtures::officer_key(&party, number).public();
+        self.append(&party, fixtures::revoke_officer(&party, key))?;
+        self.world.run_until(self.world.time() + Duration::from_secs(10))?;
+        self.officers.retain(|officer| *officer != (party.clone(), number));
+        self.world.lose_disk(&party)?;
+        self.write_by(party, number)
     }
 
     fn revoke_an_officer(&mut self) -> Result<(), Broken> {

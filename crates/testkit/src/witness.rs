@@ -1,6 +1,7 @@
 //! The witness knows what was signed and handed in, and holds every step of a run to the promises:
 //!
 //! - *accepted ⊆ signed and sent*: no node gives effect to a dispatch that no officer handed in;
+//! - *revoked*: what a key signed after all other parties held its revocation has no effect at them, though its own log be set back;
 //! - *nothing twice*: no document has effect twice, no arrival is told twice, no place in a log is used twice, nothing is stated in two
 //!   different receipts under one card;
 //! - *durable before spoken*: whatever a node has said it holds is on its disk, then and for ever, unless the disk itself is lost;
@@ -14,9 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use demarche_protocol::{
     channel::{Channel, Event, Frame, Outgoing, Record},
     codec::decode,
+    document::{DocumentType, SignedDocument},
     hash::{DocumentId, EntryHash},
-    identity::{card::CardSerial, member::MemberId, roster::Roster},
-    transcript::{Effect, Facts, Log, Receipt, ReceiptId, ReceiptKind, Seq, Transcript},
+    identity::{
+        card::CardSerial,
+        keys::PublicKey,
+        member::MemberId,
+        revocation::{Revocation, Revoked},
+        roster::Roster,
+    },
+    transcript::{Effect, Facts, Log, Node, Receipt, ReceiptId, ReceiptKind, Seq, Transcript},
 };
 
 /// What has been promised and by whom.
@@ -24,6 +32,8 @@ use demarche_protocol::{
 pub struct Witness {
     /// Dispatches that an officer signed and handed in, by party.
     handed_in: BTreeSet<(MemberId, DocumentId)>,
+    /// Those of them that a key signed which all other parties held to be revoked.
+    late: BTreeSet<(MemberId, DocumentId)>,
     /// Entries that a node has called recorded, receipted or sent.
     spoken: BTreeMap<MemberId, BTreeSet<EntryHash>>,
     /// Receipts that a node has sent or told of.
@@ -75,9 +85,19 @@ struct Found {
 }
 
 impl Witness {
-    /// An officer of `party` hands a document in.
-    pub fn hands_in(&mut self, party: &MemberId, document: DocumentId) {
-        self.handed_in.insert((party.clone(), document));
+    /// An officer of `party` hands a document in. `others` are the nodes of all other parties that run.
+    pub fn hands_in<'a>(
+        &mut self,
+        party: &MemberId,
+        document: &SignedDocument,
+        others: impl Iterator<Item = Option<&'a Channel>>,
+    ) {
+        let named = (party.clone(), document.id());
+        let keys = || document.signatures().iter().map(|signature| &signature.key);
+        let knows = |other: &Channel| keys().any(|key| holds_revocation(other.transcript(), party, key));
+        if self.handed_in.insert(named.clone()) && { others }.all(|other| other.is_some_and(knows)) {
+            self.late.insert(named);
+        }
     }
 
     /// What was called recorded, by party, and has not been lost with every disk that held it.
@@ -101,6 +121,8 @@ impl Witness {
     /// The promise that is broken by what is left.
     pub fn loses(&mut self, node: &MemberId, left: &[Record]) -> Result<(), String> {
         let before = self.disks.insert(node.clone(), Found::default()).unwrap_or_default();
+        // What it knew of others' revocations went with it.
+        self.late.retain(|(party, _)| party == node);
         self.doors.retain(|(knows, _), _| knows != node);
         self.look(node, left)?;
         let disk = self.disks.entry(node.clone()).or_default();
@@ -259,6 +281,9 @@ impl Witness {
                 if !self.handed_in.contains(&(party.clone(), entry.document)) {
                     return Err(format!("{node} accepted {}, which nobody handed in", entry.head));
                 }
+                if party != node && self.late.contains(&(party.clone(), entry.document)) {
+                    return Err(format!("{node} accepted {}, whose key was revoked before", entry.head));
+                }
                 if !effective.insert(entry.document) {
                     return Err(format!("{node} gives effect to {:?} twice", entry.document));
                 }
@@ -266,6 +291,17 @@ impl Witness {
         }
         Ok(())
     }
+}
+
+/// Whether a revocation of an officer's key stands in a party's log, with all that is before it.
+fn holds_revocation(transcript: &Transcript, party: &MemberId, key: &PublicKey) -> bool {
+    let revokes = |node: &Node| match &node.facts {
+        Facts::Authority(DocumentType::Revocation, Ok(document)) => Revocation::parse(document.text())
+            .is_ok_and(|revocation| revocation.revoked == Revoked::Officer(*key)),
+        _ => false,
+    };
+    let mut log = transcript.log(party).into_iter().flat_map(Log::nodes);
+    log.any(|node| node.is_chained() && node.effect == Effect::Accepted && revokes(node))
 }
 
 /// Everything judged in a transcript: for comparison.

@@ -2,11 +2,12 @@
 //! the heads that others had seen prove about when an entry was there.
 
 use demarche_protocol::{
-    channel::{Event, Frame},
+    channel::{Event, Frame, Refusal},
     dispatch::Precedence,
     document::SignedDocument,
     hash::EntryHash,
     identity::member::MemberId,
+    limits,
     transcript::{Effect, Head, Item, Transcript, Void},
 };
 use demarche_testkit::{
@@ -236,6 +237,79 @@ fn k2_a_revocation_on_another_branch_voids_what_nobody_had_seen_before() {
             }
             assert_eq!(judged(&held, &b.old[2]), wanted, "{seen:?}, witness late: {late}");
         }
+    }
+}
+
+/// K2: whoever held the revocation shows it, in whatever it writes, beside what a log set back to before it says with that key.
+#[test]
+fn k2_a_log_set_back_does_not_bring_a_revoked_key_back() {
+    let (mut table, all) = Table::line(2);
+    let (one, other) = (&all[0], &all[1]);
+    let backup = table.at(other).records.clone();
+    let revoking = table.append(other, &revocation(other));
+    assert!(table.at(one).channel.transcript().holds(&revoking.hash));
+    table.seat(other, backup, 2);
+    let said =
+        table.append(other, &table.scene.routine(other, "by a revoked key, before it hears of that again"));
+    table.join(one, other);
+    let after = table.append(one, &table.scene.routine(one, "names both branches"));
+    let void = Effect::Void(Void::RevokedOfficer(officer_key(other, 1).public()));
+    for party in [one, other] {
+        assert_eq!(table.effect(party, &said), Some(void.clone()));
+        assert_eq!(table.effect(party, &after), Some(Effect::Accepted));
+    }
+    // Now that it has heard of it, nothing more is entered by that key.
+    let request = table.ask(other, &table.scene.routine(other, "once more"));
+    table.settle();
+    assert!(table.at(other).events.iter().any(|event| matches!(
+        event,
+        Event::Refused { request: refused, why: Refusal::Void(Void::RevokedOfficer(_)) } if *refused == request
+    )));
+}
+
+/// T6, K2: nobody voids an acknowledgement by setting the log back to before it and revoking the key, once the other party has written
+/// anything since it came.
+#[test]
+fn t6_an_acknowledgement_survives_restoring_and_revoking() {
+    let (mut table, all) = Table::line(2);
+    let (one, other) = (&all[0], &all[1]);
+    let backup = table.at(other).records.clone();
+    let said = table.append(other, &table.scene.routine(other, "to be unsaid"));
+    table.seat(other, backup, 2);
+    table.join(one, other);
+    table.append(one, &table.scene.routine(one, "written while it was here, and after the new branch"));
+    table.append(other, &revocation(other));
+    for party in [one, other] {
+        assert_eq!(table.effect(party, &said), Some(Effect::Accepted));
+    }
+}
+
+/// K2: with more branches than an entry can name, those that are named do not change: none is shown without the others.
+#[test]
+fn k2_a_log_of_too_many_branches_is_not_followed_further() {
+    let scene = Scene::new(2);
+    let (me, forker) = (scene.parties[0].clone(), scene.parties[1].clone());
+    let mut held = Transcript::new(scene.charter.clone());
+    let mut own = Forger::new(&scene, &me, 1);
+    let mut pen = Forger::new(&scene, &forker, 1);
+    let opened = pen.open();
+    held.insert(&pen.authentic(&opened));
+    let root = pen.tail.clone();
+    let ours = own.open();
+    held.insert(&own.authentic(&ours));
+    for number in 0..limits::SEEN + 3 {
+        pen.tail.clone_from(&root);
+        let item = pen.write(&SignedDocument::unsigned(format!("branch {number}")));
+        held.insert(&pen.authentic(&item));
+        let named = held.seen_by(&me);
+        if number < limits::SEEN {
+            assert_eq!(named.len(), number + 1);
+        } else {
+            assert_eq!(named, own.seen);
+        }
+        own.seen = named;
+        let ours = own.write(&SignedDocument::unsigned(format!("names them {number}")));
+        held.insert(&own.authentic(&ours));
     }
 }
 

@@ -292,8 +292,8 @@ impl Channel {
                 .get(&(head.party.clone(), head.card))
                 .is_some_and(|cards| cards.iter().any(|card| card.id() == entry.entry().document));
             if is_its_card && self.volumes.insert((head.party.clone(), head.card)) {
-                let seen = entry.entry().seen.iter().find(|seen| seen.party == self.config.me).cloned();
-                self.owe_beyond(&head.party.clone(), head.card, seen.as_ref());
+                let ours = entry.entry().seen.iter().filter(|seen| seen.party == self.config.me);
+                self.owe_beyond(&head.party.clone(), head.card, &ours.collect::<Vec<_>>());
                 self.state_opened_again(&head.party);
             }
         }

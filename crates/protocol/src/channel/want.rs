@@ -221,12 +221,12 @@ impl Channel {
     }
 
     /// Owes again, to a peer that opened a new volume, whatever lies beyond what that volume's first entry had seen.
-    pub(super) fn owe_beyond(&mut self, peer: &MemberId, since: CardSerial, seen: Option<&Head>) {
+    pub(super) fn owe_beyond(&mut self, peer: &MemberId, since: CardSerial, seen: &[&Head]) {
         let me = &self.config.me;
         let Some(log) = self.transcript.log(me) else { return };
         let turns: Vec<Turn> = log
             .in_order()
-            .filter(|node| seen.is_none_or(|seen| !log.leads_to(node, &seen.hash)))
+            .filter(|node| !seen.iter().any(|seen| log.leads_to(node, &seen.hash)))
             .filter(|node| {
                 !self
                     .evidence

@@ -107,6 +107,10 @@ impl Branches {
         dispatch.signers.iter().flat_map(by_key).filter(elsewhere).collect()
     }
 
+    pub(super) fn revocations(&self, key: &PublicKey) -> impl Iterator<Item = &EntryHash> {
+        self.revocations.get(key).into_iter().flatten()
+    }
+
     pub(super) fn has_suspects(&self) -> bool {
         !self.suspects.is_empty()
     }

@@ -88,7 +88,8 @@ pub struct Entry {
     pub prev: EntryHash,
     /// The last card, roots, officer, suspension, revocation or charter entry before this one in the same log.
     pub authority: Option<Pointer>,
-    /// Contiguous heads of the other logs when this was written: bounds back-dating (threat M18).
+    /// The ends of all branches of the other logs when this was written: bounds back-dating (threat M18), and shows what was there
+    /// before a revocation (threat K2).
     pub seen: Vec<Head>,
     /// When it was recorded, by the node's clock.
     pub recorded_at: Timestamp,
@@ -180,7 +181,7 @@ impl SignedEntry {
         if entry.version != VERSION {
             return Err(EntryError::Version(entry.version));
         }
-        if entry.seen.len() > limits::MEMBERS || entry.signatures.len() > limits::ENTRY_SIGNATURES {
+        if entry.seen.len() > limits::SEEN || entry.signatures.len() > limits::ENTRY_SIGNATURES {
             return Err(EntryError::TooMany);
         }
         let begins = entry.prev.as_bytes() == entry.channel.as_bytes();

@@ -59,6 +59,11 @@ impl Judge {
         &self.founding
     }
 
+    /// The entries that revoke a key with effect, on whatever branch.
+    pub(super) fn revocations(&self, key: &PublicKey) -> impl Iterator<Item = &EntryHash> {
+        self.branches.revocations(key)
+    }
+
     /// Whether what happens in other logs can change judgements in this one.
     pub(super) fn depends_on_others(&self) -> bool {
         self.branches.has_suspects()

@@ -109,6 +109,8 @@ pub struct Log {
     children: BTreeMap<EntryHash, Vec<EntryHash>>,
     /// Chained entries without a chained successor in their own volume.
     tips: BTreeMap<CardSerial, Vec<Head>>,
+    /// Chained entries without a chained successor in whatever volume.
+    ends: Vec<Head>,
     /// Some entry has two successors.
     branched: bool,
     /// Bytes of the texts kept of pending entries, which may be judged otherwise when their gap fills.
@@ -151,7 +153,9 @@ impl Log {
                     let prev = node.prev;
                     let tips = self.tips.entry(head.card).or_default();
                     tips.retain(|tip| tip.hash != prev);
-                    tips.push(head);
+                    tips.push(head.clone());
+                    self.ends.retain(|end| end.hash != prev);
+                    self.ends.push(head);
                 }
             }
             queue.extend(self.children.get(&hash).into_iter().flatten().copied());
@@ -262,6 +266,13 @@ impl Log {
     /// The contiguous ends of every volume.
     pub fn tips(&self) -> impl Iterator<Item = &Head> {
         self.tips.values().flatten()
+    }
+
+    /// The ends of all branches, by volume, number and name.
+    pub fn ends(&self) -> Vec<Head> {
+        let mut ends = self.ends.clone();
+        ends.sort();
+        ends
     }
 
     /// The end that speaks now: of the newest volume, the longest branch; of two as long, the lower name.

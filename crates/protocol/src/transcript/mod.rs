@@ -27,7 +27,8 @@ use crate::{
     charter::Charter,
     document::DocumentType,
     hash::{ChannelId, DocumentId, EntryHash},
-    identity::{Verified, card::CardSerial, member::MemberId},
+    identity::{Verified, card::CardSerial, keys::PublicKey, member::MemberId},
+    limits,
 };
 use judge::{Judge, Settled};
 
@@ -189,9 +190,20 @@ impl Transcript {
         candidates().find(|node| !log.is_disowned(node)).or_else(|| candidates().last())
     }
 
-    /// Contiguous heads of the logs of all other parties, for the entry that `me` writes next.
+    /// The ends of all branches of the logs of all other parties, for the entry that `me` writes next. Of a log with more branches
+    /// than there is room for, what the entry before named: to name some and not others could show a dispatch without the
+    /// revocation that was here before it (threat K2).
     pub fn seen_by(&self, me: &MemberId) -> Vec<Head> {
-        self.logs.iter().filter(|(party, _)| *party != me).filter_map(|(_, log)| log.tip().cloned()).collect()
+        let room = limits::SEEN / (self.logs.len() - 1).max(1);
+        let own = self.logs.get(me);
+        let last = own.and_then(|own| own.get(&own.tip()?.hash)).map_or(&[][..], |last| &last.seen);
+        let others = self.logs.iter().filter(|(party, _)| *party != me);
+        let named = |(party, log): (&MemberId, &Log)| {
+            let ends = log.ends();
+            let follows = ends.len() <= room;
+            if follows { ends } else { last.iter().filter(|head| head.party == *party).cloned().collect() }
+        };
+        others.flat_map(named).collect()
     }
 
     /// Contiguous ends of every volume of every log.
@@ -214,12 +226,23 @@ impl Transcript {
         log.get(&pointer.hash)?.after.as_deref()
     }
 
+    /// Whether an officer's key is revoked in a party's log, on whatever branch of it.
+    pub fn revokes(&self, party: &MemberId, key: &PublicKey) -> bool {
+        let (Some(log), Some(judge)) = (self.logs.get(party), self.judges.get(party)) else { return false };
+        judge.revocations(key).filter_map(|hash| log.get(hash)).any(Node::is_chained)
+    }
+
     /// Whether a document would have effect if `party` entered it after its last entry under `card`.
     pub fn would_accept(&self, party: &MemberId, card: CardSerial, facts: &Facts) -> Result<(), Void> {
         let tip = self.logs.get(party).and_then(|log| log.tip_of(card)).map(|tip| tip.hash);
         let authority = self.authority_at(party, tip).ok_or(Void::WrongParty)?;
         match facts {
-            Facts::Dispatch(dispatch) => authority.judge(dispatch, &self.charter),
+            Facts::Dispatch(dispatch) => {
+                authority.judge(dispatch, &self.charter)?;
+                // What another branch revokes can have been seen by nobody before it is written.
+                let revoked = dispatch.signers.iter().find(|signer| self.revokes(party, signer));
+                revoked.map_or(Ok(()), |signer| Err(Void::RevokedOfficer(*signer)))
+            }
             Facts::Authority(DocumentType::Card, _) => Err(Void::OutOfPlace("card")),
             Facts::Junk(why) | Facts::Authority(_, Err(why)) => Err(why.clone()),
             Facts::Authority(kind, Ok(document)) => {

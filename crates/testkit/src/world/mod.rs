@@ -17,6 +17,7 @@ use std::{
 
 use demarche_protocol::{
     channel::{Channel, CommitFailure, Config, Input, RequestId},
+    document::SignedDocument,
     identity::{Verified, card::Card, member::MemberId},
     session::{Deframer, Sessions},
     time::{Now, Timestamp},
@@ -275,6 +276,13 @@ impl World {
         self.witness.loses(party, node.disk.records())?;
         node.serial += 1;
         self.start(party)
+    }
+
+    /// An officer of `party` hands a document in, whether its node runs or not.
+    pub fn hands_in(&mut self, party: &MemberId, document: &SignedDocument) {
+        let others = self.nodes.iter().filter(|(other, _)| *other != party);
+        let running = others.map(|(_, node)| node.running.as_ref().map(|running| &running.channel));
+        self.witness.hands_in(party, document, running);
     }
 
     /// Gives the node a new card with new keys. It starts again with them.
