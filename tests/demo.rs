@@ -81,12 +81,16 @@ fn play() -> (Printed, Left) {
     (printed, Left { directory, pids, mediator: None })
 }
 
-/// Waits until a process that is none of our children has let go of everything: it is gone, or nobody has fetched it yet.
+/// Waits until a process that is none of our children has let go of everything: it is gone, or nobody has fetched it yet and the last
+/// of its threads has ended as well.
 fn until_ended(pid: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let ended = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Err(_) => true,
-        Ok(stat) => stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])),
+        Ok(stat) => {
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+            threads <= 1 && stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+        }
     };
     while !ended() {
         assert!(Instant::now() < deadline, "process {pid} does not end");
@@ -128,7 +132,7 @@ fn the_nodes_that_the_demo_keeps_obey_the_commands_that_it_prints() {
     // It holds its data directory until it has ended, and `kill` does not wait for that.
     until_ended(&mediator);
     let mut back = printed.typing(&format!("exec {}", printed.line("--data muscat")));
-    left.mediator = Some(back.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh"));
+    left.mediator = Some(back.stdout(Stdio::null()).spawn().expect("sh"));
     let ready = printed.line("demarche status").to_owned() + " --check --wait-ready 60s";
     Outcome::of(printed.typing(&ready), None).ok();
 
