@@ -173,9 +173,13 @@ impl<'a> View<'a> {
     /// comes back before our own log does looks new: better told twice than never.
     pub(crate) fn was_here_before(&self, node: &Node) -> bool {
         let (me, card) = (self.machine.me(), self.machine.card().serial);
+        let Some(log) = self.machine.transcript().log(&node.head.party) else { return false };
         let own = self.machine.transcript().log(me).into_iter().flat_map(Log::in_order);
         own.filter(|one| one.head.card < card).flat_map(|one| &one.seen).any(|seen| {
-            seen.party == node.head.party && (seen.card, seen.seq) >= (node.head.card, node.head.seq)
+            // Its own volume may come back from the beginning, before the head that was named.
+            seen.party == node.head.party
+                && (seen.card == node.head.card && seen.seq >= node.head.seq
+                    || log.leads_to(node, &seen.hash))
         })
     }
 
@@ -334,12 +338,16 @@ impl<'a> View<'a> {
         transcript.effective(&of).or_else(|| transcript.entries_of(&of).next())
     }
 
-    /// The documents of its party's log that say who may sign, up to an entry, in the log's order. Of no effect ones, of which a
-    /// peer's node may enter as many as it likes, none.
+    /// The documents of its party's log that say who may sign, up to an entry, on its branch, in the log's order. Of no effect ones,
+    /// of which a peer's node may enter as many as it likes, none.
     pub(crate) fn authority(&self, node: &Node) -> Vec<SignedFile> {
         let Some(log) = self.machine.transcript().log(&node.head.party) else { return Vec::new() };
-        let before = log.in_order().filter(|other| other.head.seq <= node.head.seq);
-        before
+        let is_before = |other: &Node| {
+            let last = node.authority.map(|last| last.hash);
+            other.head.hash == node.head.hash || last.is_some_and(|last| log.leads_to(other, &last))
+        };
+        log.in_order()
+            .filter(|other| is_before(other))
             .filter(|other| other.effect == Effect::Accepted)
             .filter_map(|other| match &other.facts {
                 Facts::Authority(_, Ok(document)) => SignedFile::of(document).ok(),
@@ -430,7 +438,7 @@ impl<'a> View<'a> {
                     continue;
                 }
                 seen.push(officer.key);
-                let state = if authority.revoked_by(&officer.key).is_some() {
+                let state = if transcript.revokes(party, &officer.key) {
                     OfficerState::Revoked
                 } else if authority.is_suspended(&officer.key) {
                     OfficerState::Suspended

@@ -1,7 +1,7 @@
 //! What watchers are told of an entry's effect: void with its reason, at the author's and at the peer's; and what is decided only
 //! when a missing entry comes in. No honest node writes such entries, so they are laid into a stopped node's store.
 
-use demarche_control::types::{Effect, EvidenceKind, State};
+use demarche_control::types::{Effect, EvidenceKind, OfficerState, State};
 use demarche_protocol::{
     channel::{Batch, Record},
     document::SignedDocument,
@@ -10,7 +10,7 @@ use demarche_protocol::{
 use demarche_testkit::forger::{self, Forger};
 
 use super::*;
-use crate::store::{Commit, SledStore};
+use crate::store::{Commit, JournalIndex, SledStore, StoreError};
 
 /// Opens the store of a stopped node.
 pub(super) fn store_of(stage: &Stage, member: &MemberId) -> SledStore {
@@ -33,6 +33,13 @@ pub(super) fn pen(stage: &Stage, party: &MemberId, store: &SledStore) -> Forger 
 pub(super) fn lay(stage: &Stage, store: &SledStore, items: &[&Item]) {
     let records = items.iter().map(|item| Record::Entry((*item).clone())).collect();
     store.commit(&[Commit { channel: stage.scene.channel(), batch: Batch { records } }]).unwrap();
+}
+
+fn entry(loaded: Result<(JournalIndex, Record), StoreError>) -> Option<Item> {
+    match loaded.unwrap().1 {
+        Record::Entry(item) => Some(item),
+        _ => None,
+    }
 }
 
 fn statement(stage: &Stage, party: &MemberId, text: &str, officer: u64) -> SignedDocument {
@@ -199,12 +206,7 @@ async fn a_serial_that_a_fork_gave_twice_names_both_documents() {
     let theirs = store_of(&stage, &tehran);
     let mut one = pen(&stage, &tehran, &theirs);
     let mut other = one.clone();
-    let entry = |item: Record| match item {
-        Record::Entry(item) => Some(item),
-        _ => None,
-    };
-    let before: Vec<Item> =
-        theirs.load(stage.scene.channel()).filter_map(|record| entry(record.unwrap().1)).collect();
+    let before: Vec<Item> = theirs.load(stage.scene.channel()).filter_map(entry).collect();
     let said = ["one thing", "another thing"].map(|text| statement(&stage, &tehran, text, 1));
     let items = [one.write(&said[0]), other.write(&said[1])];
     let seq = forger::head(&items[0]).seq.0;
@@ -218,6 +220,45 @@ async fn a_serial_that_a_fork_gave_twice_names_both_documents() {
     assert_eq!(by_serial.same_serial, [if shown == first { second } else { first }]);
     let by_document = w.client.show(&channel, &second.to_string()).await.unwrap();
     assert_eq!((by_document.header.document, by_document.same_serial), (second, vec![first]));
+    w.end().await;
+}
+
+/// K2: with a dispatch go the documents of its own branch alone, or the officer who reads it could not follow its judgement; and a key that
+/// another branch revokes is shown as revoked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k2_a_dispatch_is_shown_with_its_own_branch_and_a_key_as_revoked_on_any() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    stage.start(&tehran).await.end().await;
+    stage.start(&washington).await.end().await;
+    let theirs = store_of(&stage, &tehran);
+    let mut items: Vec<Item> = theirs.load(stage.scene.channel()).filter_map(entry).collect();
+    let mut left = pen(&stage, &tehran, &theirs);
+    let second = fixtures::officer(&tehran, 2, &[Duty::Draft, Duty::Release]);
+    items.push(left.write(&second));
+    let mut speaks = left.renewed(2);
+    let key = fixtures::officer_key(&tehran, 2).public();
+    items.push(left.write(&fixtures::revoke_officer(&tehran, key)));
+    items.push(speaks.open());
+    let said = statement(&stage, &tehran, "on the branch that speaks", 1);
+    items.push(speaks.write(&said));
+    lay(&stage, &store_of(&stage, &washington), &items.iter().collect::<Vec<_>>());
+
+    let w = stage.start(&washington).await;
+    let channel = stage.scene.channel().to_string();
+    let shown = w.client.show(&channel, &said.id().to_string()).await.unwrap();
+    let first = fixtures::officer(&tehran, 1, &[Duty::Draft, Duty::Release, Duty::Acknowledge]);
+    let wanted = [stage.card(&tehran, 1), first, second.clone(), stage.card(&tehran, 2)];
+    let names: Vec<_> = shown.authority.iter().map(|file| file.document().unwrap().id()).collect();
+    assert_eq!(names, wanted.map(|document| document.id()));
+    let officers = w.client.officers(&channel).await.unwrap();
+    let states: Vec<_> = officers
+        .iter()
+        .filter(|officer| officer.party == tehran)
+        .map(|officer| (officer.document, officer.state))
+        .collect();
+    assert_eq!(states.len(), 2, "{states:?}");
+    assert!(states.contains(&(second.id(), OfficerState::Revoked)), "{states:?}");
     w.end().await;
 }
 
