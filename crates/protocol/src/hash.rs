@@ -105,6 +105,14 @@ hash_name!(
     /// A channel's name: SHA-256 of its founding charter's text.
     ChannelId
 );
+hash_name!(
+    /// An envelope's name: SHA-256 of its encoded bytes.
+    EnvelopeHash
+);
+hash_name!(
+    /// What an envelope says of the entries inside: SHA-256 of a salt and their names.
+    ContentHash
+);
 
 impl From<DocumentId> for ChannelId {
     fn from(charter: DocumentId) -> Self {

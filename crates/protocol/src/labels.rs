@@ -81,5 +81,11 @@ pub const LIVE_PROLOGUE: &[u8] = b"demarche.v1 live session";
 /// The Noise protocol of a live session, as it enters the transcript hash.
 pub const LIVE_NOISE: &str = "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_SHA256";
 
+/// First part of the Noise prologue of an envelope.
+pub const ENVELOPE_PROLOGUE: &[u8] = b"demarche.v1 envelope";
+
+/// The Noise protocol of an envelope.
+pub const ENVELOPE_NOISE: &str = "Noise_Npsk0_25519_ChaChaPoly_SHA256";
+
 /// Hashed before a roster's documents to give its digest.
 pub const ROSTER_DIGEST: &[u8] = b"demarche.v1 roster";

@@ -5,7 +5,7 @@
 //! exactly, and a second implementation can be written from `docs/protocol.md` alone.
 //!
 //! Arrows: `codec`, `document` ← `identity` ← `charter` ← `dispatch` ← `transcript`; `session` uses
-//! `identity` and `codec`; `channel` uses all but `session`, and nothing uses `channel`.
+//! `identity` and `codec`; `channel` uses all but `session`; `envelope` seals `channel`'s frames, and nothing else uses it.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -16,6 +16,7 @@ pub mod charter;
 pub mod codec;
 pub mod dispatch;
 pub mod document;
+pub mod envelope;
 pub mod hash;
 pub mod identity;
 pub mod labels;

@@ -54,6 +54,8 @@ pub const RECEIPTS_OF_ENTRY: usize = 128;
 pub const NOISE_MESSAGE: usize = 65_535;
 /// Longest frame, in bytes: a Noise message less its 16-byte tag.
 pub const FRAME: usize = NOISE_MESSAGE - 16;
+/// Longest contents of an envelope with their padding, in bytes: ten of the longest entries. More goes into several.
+pub const ENVELOPE_CONTENTS: usize = 512 * 1024;
 /// What decoding may claim in memory for one value: far above any honest frame, far below harm.
 pub const DECODED: usize = 4 * 1024 * 1024;
 /// Most heads in one Hello: every party's log in every volume that a node still tells apart.

@@ -14,7 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// Bytes of an ML-KEM-768 encapsulation key, a ciphertext and a shared secret (FIPS 203, table 3).
 pub(crate) const KEM_PUBLIC: usize = 1184;
 pub(crate) const KEM_CIPHERTEXT: usize = 1088;
-const KEM_SHARED: usize = 32;
+pub(crate) const KEM_SHARED: usize = 32;
 
 /// Everything random that one side of one handshake needs, drawn in this order at its start.
 ///
@@ -33,6 +33,16 @@ impl Drawn {
         rng.fill_bytes(drawn.ephemeral.as_mut());
         rng.fill_bytes(drawn.kem.as_mut());
         drawn
+    }
+
+    /// For whoever only opens what others sealed.
+    pub(crate) fn none() -> Self {
+        Self { ephemeral: Zeroizing::new([0; 32]), kem: Zeroizing::new([0; 64]) }
+    }
+
+    /// What is encapsulated, `m` of FIPS 203, section 6.2.
+    pub(crate) fn encapsulated(&self) -> &[u8; 32] {
+        self.kem.first_chunk().unwrap_or(&self.ephemeral)
     }
 }
 

@@ -1,9 +1,10 @@
-//! The secret half of a party node's first prekey. It never leaves the node; what it opens is for `envelope`.
+//! The secret half of a party node's prekey. It never leaves the node; what it opens is an [`Envelope`](crate::envelope::Envelope).
 
-use ml_kem::{DecapsulationKey, KeyExport as _, MlKem768};
-use zeroize::Zeroizing;
+use ml_kem::{Decapsulate as _, DecapsulationKey, KeyExport as _, MlKem768};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::card::{ML_KEM_768_PUBLIC, Prekey};
+use crate::noise::{KEM_CIPHERTEXT, KEM_SHARED};
 
 /// An X25519 private key (RFC 7748) and an ML-KEM-768 seed `d ‖ z` (FIPS 203, section 7.1). Has no `Debug`; its memory
 /// is wiped when dropped.
@@ -27,6 +28,15 @@ impl PrekeySecret {
     /// The 64 bytes of the ML-KEM seed, for the keystore.
     pub fn ml_kem_seed(&self) -> Zeroizing<[u8; 64]> {
         self.ml_kem_seed.clone()
+    }
+
+    /// The secret that an encapsulation carries (FIPS 203, section 6.3). One that was made for another key gives another secret.
+    pub(crate) fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> Zeroizing<[u8; KEM_SHARED]> {
+        let key = DecapsulationKey::<MlKem768>::from_seed((*self.ml_kem_seed).into());
+        let mut shared = key.decapsulate(&(*ciphertext).into());
+        let carried = Zeroizing::new(shared.into());
+        shared.zeroize();
+        carried
     }
 
     /// The public half, as it stands on the card.
