@@ -116,7 +116,7 @@ pub enum OpenError {
 }
 
 impl Envelope {
-    /// Seals frames for a recipient: entries, receipts, confirmations and documents of the roster.
+    /// Seals frames for a recipient: entries, receipts and documents of the roster.
     pub fn seal(to: &Recipient<'_>, frames: &[Frame], rng: &mut dyn CryptoRng) -> Result<Self, SealError> {
         let drawn = Drawn::from(rng);
         let mut salt = [0; 32];

@@ -88,14 +88,14 @@ def main():
     frames, padding = take(rest, int.from_bytes(count, "big"))
     assert not any(padding)
     names = []
-    for name in ("entry", "receipt", "confirm", "card"):
+    for name in ("entry", "receipt", "card"):
         size, frames = take(frames, 2)
         frame, frames = take(frames, int.from_bytes(size, "big"))
         assert frame == REPLICATION[f"frame_{name}"], name
         if name == "entry":
             names.append(REPLICATION["entry_3_name"])
     assert not frames and sha256(salt, *names) == content
-    print(f"{len(envelope)} bytes open to the four frames of replication.toml")
+    print(f"{len(envelope)} bytes open to the three frames of replication.toml")
 
 
 main()
