@@ -55,7 +55,7 @@ enum Read {
     Page,
     /// Nothing new.
     Nothing,
-    /// Something that no channel can explain now: the line is being set up anew, or there is none.
+    /// Something that nobody can explain now: the line is being set up anew, or there is none.
     NoLine,
 }
 
@@ -103,7 +103,8 @@ impl Reader {
                 return None;
             }
             let read = self.read_journal().await;
-            if read == Read::Page {
+            // What came before something that nobody can explain now is told meanwhile.
+            if read == Read::Page || !self.ready.is_empty() {
                 continue;
             }
             tokio::select! {
@@ -151,6 +152,9 @@ impl Reader {
 
     /// Tells what some records of one channel say; the channel is asked once for all of them. False when it is being set
     /// up anew and has to be asked again.
+    ///
+    /// A line without the channel cannot say what its records mean: its charter is damaged, or was taken away. Whoever listens
+    /// hears of the others, and of what is wrong with this one from status.
     async fn tell(&mut self, channel: ChannelId, records: Vec<Journaled>) -> bool {
         let standing = self.api.standing();
         let handle = standing.line.as_ref().and_then(|line| line.channel(channel).cloned());
@@ -164,7 +168,7 @@ impl Reader {
                     Err(_) => return false,
                 }
             }
-            None if !self.api.identity.mediates => return false,
+            None if !self.api.identity.mediates => return standing.line.is_some(),
             // A mediator keeps rosters alone.
             None => records.into_iter().map(|one| of_roster(&one).into_iter().collect()).collect(),
         };

@@ -179,6 +179,26 @@ async fn a_damaged_charter_among_others_is_named_and_stops_nobody_else() {
     w.end().await;
 }
 
+/// Records of a channel that is out of use now hide nothing of the others: neither while its charter is damaged nor when it is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feed_passes_over_a_channel_that_cannot_be_used() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    stage.install("other26", &Scene::with_policy(2, four_eyes()));
+    stage.start(&washington).await.end().await;
+    damage(&stage, &washington, "other26");
+    for text in ["while it is damaged", "and without it"] {
+        let w = stage.start(&washington).await;
+        let sent = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach(text))).await;
+        w.until_kind(EventKind::Recorded, &sent.document.to_string()).await;
+        w.end().await;
+        let channel = stage.data(&washington).channel("other26");
+        if channel.path().exists() {
+            std::fs::remove_dir_all(channel.path()).unwrap();
+        }
+    }
+}
+
 fn four_eyes() -> demarche_protocol::charter::Policy {
     let mut policy = demarche_protocol::charter::Policy::default();
     policy.precedences[0].signatures = 2;
