@@ -15,7 +15,7 @@ struct Arguments {
     /// Configuration file [default: DIR/demarched.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Check the configuration and end
+    /// Check configuration, cards, keys and charters, and end without starting anything
     #[arg(long)]
     check_config: bool,
     /// Form of the log on standard error
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     });
     let options = Options { data, config: arguments.config, log_format };
     let done = if arguments.check_config {
-        check_config(&options).map(|_| println!("the configuration is good"))
+        check_config(&options).map(|()| println!("the configuration is good"))
     } else {
         run(&options)
     };

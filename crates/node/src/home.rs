@@ -172,6 +172,20 @@ pub(crate) fn identity(data: &DataDir) -> Result<Identity, HomeError> {
     found.map(|(_, identity)| identity).ok_or_else(|| HomeError::NoCard { path: data.path().to_owned() })
 }
 
+/// Checks that the keys here belong to the card that was drafted here last, where it has keys here.
+pub(crate) fn check_keys(data: &DataDir, identity: &Identity) -> Result<(), HomeError> {
+    let path = data.card(&identity.me);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(|source| HomeError::Io { path: path.clone(), source })?,
+    };
+    let card = Card::parse(&text).map_err(|why| HomeError::Card { path, why: why.to_string() })?;
+    if keystore::has_keys(data, card.serial) {
+        keystore::read(data, &card)?;
+    }
+    Ok(())
+}
+
 /// The installed channels, and those of them that cannot be used.
 pub(crate) fn channels(data: &DataDir, identity: &Identity) -> Result<Channels, HomeError> {
     let names = data.channel_names().map_err(|source| HomeError::Io { path: data.channels(), source })?;

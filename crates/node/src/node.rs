@@ -99,16 +99,28 @@ pub enum NodeError {
     Bug,
 }
 
-/// Checks the configuration and says what it would be.
-pub fn check_config(options: &Options) -> Result<Config, NodeError> {
-    Ok(Config::read(&DataDir::new(&options.data), options.config.as_deref())?)
+/// Reads all that a start reads before it opens or makes anything, and says what is wrong with it: also a channel that the node
+/// would do without.
+pub fn check_config(options: &Options) -> Result<(), NodeError> {
+    no_key_log()?;
+    let data = DataDir::new(&options.data);
+    Config::read(&data, options.config.as_deref())?;
+    let identity = home::identity(&data)?;
+    keystore::check(&data)?;
+    home::check_keys(&data, &identity)?;
+    match home::channels_at_start(&data, &identity)?.broken.pop() {
+        Some(broken) => Err(HomeError::Charter(broken).into()),
+        None => Ok(()),
+    }
+}
+
+fn no_key_log() -> Result<(), NodeError> {
+    if std::env::var_os("SSLKEYLOGFILE").is_some() { Err(NodeError::KeyLog) } else { Ok(()) }
 }
 
 /// Runs a node until it is told to stop.
 pub fn run(options: &Options) -> Result<(), NodeError> {
-    if std::env::var_os("SSLKEYLOGFILE").is_some() {
-        return Err(NodeError::KeyLog);
-    }
+    no_key_log()?;
     let data = DataDir::new(&options.data);
     let mut config = Config::read(&data, options.config.as_deref())?;
     if let Some(format) = options.log_format {

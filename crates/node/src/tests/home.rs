@@ -199,6 +199,40 @@ async fn the_feed_passes_over_a_channel_that_cannot_be_used() {
     }
 }
 
+/// What keeps a node from starting is found without starting it.
+#[test]
+fn checking_the_configuration_finds_what_keeps_the_node_from_starting() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let data = stage.data(&washington);
+    let check = |data: &DataDir| {
+        let data = data.path().to_owned();
+        crate::node::check_config(&crate::node::Options { data, config: None, log_format: None })
+            .map_err(|why| why.to_string())
+    };
+    check(&data).unwrap();
+    assert!(!data.store().exists() && !data.socket().exists(), "nothing was started");
+    let nowhere = DataDir::new(data.path().join("nowhere"));
+    assert!(check(&nowhere).unwrap_err().contains("is not the data directory of a node"));
+    let key = data.session_key(demarche_protocol::identity::card::CardSerial(1));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(check(&data).unwrap_err().contains("session.key"));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let good = std::fs::read(&key).unwrap();
+    std::fs::copy(
+        stage.data(&stage.party(1)).session_key(demarche_protocol::identity::card::CardSerial(1)),
+        &key,
+    )
+    .unwrap();
+    assert!(check(&data).unwrap_err().contains("session.key"), "another card's");
+    std::fs::write(&key, good).unwrap();
+    // One that would start, and serve the others, is no good configuration either.
+    stage.install("other26", &Scene::with_policy(2, four_eyes()));
+    let charter = damage(&stage, &washington, "other26").display().to_string();
+    assert!(check(&data).unwrap_err().contains(&charter));
+}
+
 fn four_eyes() -> demarche_protocol::charter::Policy {
     let mut policy = demarche_protocol::charter::Policy::default();
     policy.precedences[0].signatures = 2;
