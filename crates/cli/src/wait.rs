@@ -234,5 +234,5 @@ async fn about_this(events: &mut EventStream, followed: &Followed<'_>) -> bool {
 fn concerns(event: &Event, followed: &Followed<'_>) -> bool {
     let Some(header) = &event.header else { return false };
     let acknowledges = event.kind == EventKind::Arrived && header.kind == Kind::Acknowledgement;
-    event.channel == followed.channel && (header.serial == followed.sent.serial || acknowledges)
+    event.channel == Some(followed.channel) && (header.serial == followed.sent.serial || acknowledges)
 }

@@ -410,9 +410,8 @@ async fn ended(line: &mut Option<(Arc<Line>, Tasks)>) -> NodeError {
 /// Urgent arrivals: handed to the operator's hook with their header, as the feed shows it. One task asks the channels for
 /// it, one arrival after another: a flood of them must not crowd out what officers ask.
 fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
-    let about = ChannelId::from_bytes([0; 32]);
     let news = Arc::clone(&api.news);
-    let alarm: hook::Alarm = Arc::new(move |why| news.alarm(about, None, Cause::HookFailed, why));
+    let alarm: hook::Alarm = Arc::new(move |why| news.alarm(None, None, Cause::HookFailed, why));
     let hook = Hook::start(&config.hook.command, alarm);
     if !hook.is_some() {
         return Arc::new(|_, _| {});
@@ -421,7 +420,7 @@ fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
     let news = Arc::clone(&api.news);
     let missed = Arc::new(move |entry: &Head| {
         let detail = format!("the hook is behind: it was not told of {entry}, and perhaps of more");
-        news.alarm(about, None, Cause::HookBehind, detail);
+        news.alarm(None, None, Cause::HookBehind, detail);
     });
     let (api, behind) = (Arc::downgrade(api), Arc::clone(&missed));
     tokio::spawn(async move {
@@ -449,9 +448,9 @@ async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<S
     let Some(header) = header(api, channel, entry).await? else { return Ok(None) };
     let event = Event {
         id: None,
-        channel,
+        channel: Some(channel),
         kind: EventKind::Arrived,
-        at: wall(),
+        at: header.received_at,
         peer: Some(header.from.clone()),
         header: Some(header),
         evidence: None,

@@ -8,7 +8,6 @@ use demarche_control::{
     EventStream,
     types::{ChannelInfo, Event, EventKind, Header, Kind},
 };
-use demarche_protocol::hash::ChannelId;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -93,7 +92,9 @@ struct Watching<'a> {
 impl Watching<'_> {
     /// Shows an event. True when it was the last one asked for.
     fn tell(&mut self, event: &Event, world: &mut World) -> bool {
-        if self.only && !self.channels.iter().any(|channel| channel.channel == event.channel) {
+        // What is the node's own, such as its hook, concerns whoever watches.
+        let of_another = |channel| !self.channels.iter().any(|known: &ChannelInfo| known.channel == channel);
+        if self.only && event.channel.is_some_and(of_another) {
             return false;
         }
         world.screen.json_line(event);
@@ -180,13 +181,16 @@ fn line(event: &Event, with_channel: bool) -> Line {
         }
         EventKind::Recorded | EventKind::Custody | EventKind::Link | EventKind::Roster => Style::Plain,
     };
-    let mut line = Line::from(format!("{}  ", when::of_day(event.at)))
+    let mut line = Line::from(format!("{:<13}  ", event.at.map_or_else(String::new, when::of_day)))
         .with(style, format!("{:<13}", event.kind.as_str().to_uppercase()));
     if let Some(peer) = &event.peer {
         line = line.and(format!("{peer}  "));
     }
-    if with_channel && event.header.is_none() {
-        line = line.and(format!("{}  ", channel_name(event.channel)));
+    if with_channel
+        && event.header.is_none()
+        && let Some(channel) = event.channel
+    {
+        line = line.and(format!("{}  ", channel.short()));
     }
     match (&event.header, &event.evidence) {
         (Some(header), Some(evidence)) => {
@@ -201,8 +205,4 @@ fn line(event: &Event, with_channel: bool) -> Line {
         Some(detail) => line.and(format!("  {detail}")),
         None => line,
     }
-}
-
-fn channel_name(channel: ChannelId) -> String {
-    channel.short()
 }

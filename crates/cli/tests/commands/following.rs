@@ -124,6 +124,21 @@ fn a_watch_does_not_ring_for_an_acknowledgement() {
     assert!(!ended.with(Exit::Done).err.contains('\u{7}'));
 }
 
+/// Its hook, say, which concerns whoever watches.
+#[test]
+fn a_watch_with_a_profile_tells_what_the_node_says_of_itself() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let ended = beside(&desk, &["watch", "--count", "1"], "", |_| {
+        node.until_listeners(1);
+        node.held().tell_of_itself("the hook sh failed: exit status: 1");
+    });
+    assert_eq!(
+        ended.with(Exit::Done).out,
+        "09:40:00.000Z  ALARM          the hook sh failed: exit status: 1\n"
+    );
+}
+
 #[test]
 fn a_step_already_taken_is_not_waited_for() {
     let desk = Desk::new();

@@ -133,11 +133,26 @@ impl Held {
         self.tell(kind, Some(header), Some(evidence));
     }
 
+    /// What the node tells of itself, between the durable events.
+    pub(crate) fn tell_of_itself(&self, detail: &str) {
+        let event = Event {
+            id: None,
+            channel: None,
+            kind: EventKind::Alarm,
+            at: Some(now()),
+            header: None,
+            evidence: None,
+            peer: None,
+            detail: Some(detail.to_owned()),
+        };
+        let _ = self.live.send(Some(event));
+    }
+
     /// A durable event.
     pub(crate) fn tell(&mut self, kind: EventKind, header: Option<Header>, evidence: Option<Evidence>) {
         let id = Some(self.events.len() as u64 + 1);
-        let event =
-            Event { id, channel: channel(), kind, at: now(), header, evidence, peer: None, detail: None };
+        let (channel, at) = (Some(channel()), Some(now()));
+        let event = Event { id, channel, kind, at, header, evidence, peer: None, detail: None };
         self.events.push(event.clone());
         let _ = self.live.send(Some(event));
     }
@@ -410,7 +425,11 @@ async fn get_events(State(held): State<Shared>, Query(After { after }): Query<Af
             Some(event) => event,
             None => live.recv().await.ok()??,
         };
-        let sse = sse::Event::default().id(event.id.unwrap().to_string()).json_data(&event);
+        let sse = sse::Event::default().json_data(&event);
+        let sse = sse.map(|sse| match event.id {
+            Some(id) => sse.id(id.to_string()),
+            None => sse,
+        });
         Some((sse, (past, live)))
     });
     Sse::new(stream).keep_alive(KeepAlive::default()).into_response()

@@ -373,14 +373,17 @@ pub struct Event {
     /// record tells may be several events, which all bear its index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
-    /// The channel's SHA-256.
-    #[serde(with = "serde_text")]
-    pub channel: ChannelId,
+    /// The channel's SHA-256. Absent for what concerns the node itself, such as its hook: that is for whoever listens, whichever
+    /// channel it is about.
+    #[serde(default, with = "serde_text::optional", skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelId>,
     /// What it tells.
     pub kind: EventKind,
-    /// When, by this node's clock.
-    #[serde(with = "moment")]
-    pub at: Timestamp,
+    /// When, as it is recorded, so that it is the same whenever it is read: when an entry became durable here, and when a receipt
+    /// was signed, by its signer's clock. Of transient events when they were told. Absent where no record says when, as with
+    /// roster documents.
+    #[serde(default, with = "moment::optional", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The dispatch it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Header>,

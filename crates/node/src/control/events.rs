@@ -14,8 +14,9 @@ use demarche_control::types::{Event, EventKind, Evidence, Header};
 use demarche_protocol::{
     channel::Record,
     document::DocumentType,
-    hash::{ChannelId, EntryHash},
+    hash::ChannelId,
     identity::member::MemberId,
+    time::Timestamp,
     transcript::{Effect, Node, Receipt, ReceiptKind},
 };
 use futures::{Stream, StreamExt as _, stream};
@@ -25,7 +26,7 @@ use tokio::sync::{broadcast, watch};
 use super::server::{Api, Standing};
 use crate::{
     defaults::JOURNAL_PAGE,
-    runtime::{channel::Look, clock::wall, news::plain, view::View},
+    runtime::{channel::Look, news::plain, view::View},
     store::{JournalIndex, Journaled},
 };
 
@@ -194,19 +195,27 @@ impl Reader {
 fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Event> {
     let view = View::new(look, name);
     let mut all = Vec::new();
+    let mut at = None;
     match &journaled.record {
-        Record::Entry(item) => of_entry(look, &view, item.entry.hash(), &mut all),
+        Record::Entry(item) => {
+            if let Some(node) = look.machine.transcript().get(&item.entry.hash()) {
+                at = durable_at(look, &view, node);
+                of_entry(look, &view, node, &mut all);
+            }
+        }
         Record::Receipt(receipt) => {
-            let receipt = receipt.claims(journaled.channel).ok();
-            all.extend(receipt.and_then(|receipt| of_receipt(look, &view, &receipt)));
+            if let Ok(receipt) = receipt.claims(journaled.channel) {
+                at = Some(receipt.at);
+                all.extend(of_receipt(look, &view, &receipt));
+            }
         }
         Record::Roster(_) | Record::Confirmed(_) => {}
     }
     let about = |About { kind, header, evidence, peer, detail }| Event {
         id: Some(journaled.index.0),
-        channel: journaled.channel,
+        channel: Some(journaled.channel),
         kind,
-        at: wall(),
+        at,
         header,
         evidence,
         peer,
@@ -214,11 +223,17 @@ fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Event> {
     };
     // A text that only looks like such a document has arrived, and is void.
     let shown = all.iter().any(|about| matches!(about.kind, EventKind::Recorded | EventKind::Arrived));
-    let first = of_roster(journaled).filter(|_| !shown);
+    let first = of_roster(journaled).filter(|_| !shown).map(|event| Event { at, ..event });
     first.into_iter().chain(all.into_iter().map(about)).collect()
 }
 
-/// A document that says who may speak.
+/// When an entry became durable here, where a record says so: our own as it states itself, another's as our receipt does.
+fn durable_at(look: &Look<'_>, view: &View<'_>, node: &Node) -> Option<Timestamp> {
+    let own = node.head.party == *look.machine.me();
+    if own { Some(node.recorded_at) } else { view.received_at(node) }
+}
+
+/// A document that says who may speak. When it came no record of a roster says.
 fn of_roster(journaled: &Journaled) -> Option<Event> {
     let kind = match &journaled.record {
         Record::Roster(document) => document.document_type(),
@@ -226,8 +241,8 @@ fn of_roster(journaled: &Journaled) -> Option<Event> {
         Record::Receipt(_) | Record::Confirmed(_) => None,
     }?;
     let event =
-        plain(journaled.channel, EventKind::Roster, format!("a document of type {kind} was taken in"));
-    Some(Event { id: Some(journaled.index.0), ..event })
+        plain(Some(journaled.channel), EventKind::Roster, format!("a document of type {kind} was taken in"));
+    Some(Event { id: Some(journaled.index.0), at: None, ..event })
 }
 
 /// What happened to which dispatch; without one, to an entry that says who may sign.
@@ -241,9 +256,11 @@ struct About {
 
 /// An entry: our own is recorded, another's has arrived. Then what is judged now that it is here: itself, and those
 /// that had waited for it.
-fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash, all: &mut Vec<About>) {
+fn of_entry(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<About>) {
     let transcript = look.machine.transcript();
-    let Some(node) = transcript.get(&entry) else { return };
+    let entry = node.head.hash;
+    // What is judged with it was judged when it came.
+    let at = durable_at(look, view, node).unwrap_or(node.recorded_at);
     let own = node.head.party == *look.machine.me();
     let kind = if own { EventKind::Recorded } else { EventKind::Arrived };
     if let Some(header) = view.header(node) {
@@ -252,7 +269,7 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash, all: &mut Vec<Ab
     }
     // What was decided later is told with the entry that decided it.
     if !transcript.is_rejudged(&entry) {
-        of_judgement(look, view, node, all);
+        of_judgement(look, view, node, at, all);
     }
     for other in transcript.judged_by(&entry) {
         if other.effect == Effect::Accepted
@@ -262,18 +279,18 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, entry: EntryHash, all: &mut Vec<Ab
             let detail = Some("it counts, now that what it rests on is here".to_owned());
             all.push(About { kind: EventKind::Accepted, header: Some(header), evidence: None, peer, detail });
         }
-        of_judgement(look, view, other, all);
+        of_judgement(look, view, other, at, all);
     }
 }
 
 /// What an entry's effect tells: nothing when it simply counts, unless it acknowledges something.
-fn of_judgement(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<About>) {
+fn of_judgement(look: &Look<'_>, view: &View<'_>, node: &Node, at: Timestamp, all: &mut Vec<About>) {
     let peer = peer_of(look, node);
     match &node.effect {
         Effect::Void(why) => {
             let header = view.header(node);
             let detail = header.is_none().then(|| format!("{} is of no effect: {why}", node.head));
-            let evidence = Some(view.of_void(why, wall()));
+            let evidence = Some(view.of_void(why, at));
             all.push(About { kind: EventKind::Void, header, evidence, peer, detail });
         }
         Effect::Accepted if peer.is_some() => {
@@ -314,6 +331,7 @@ mod tests {
         time::Duration,
     };
 
+    use demarche_protocol::hash::EntryHash;
     use tokio::{sync::mpsc, time::timeout};
     use tokio_util::sync::CancellationToken;
 

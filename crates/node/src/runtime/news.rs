@@ -55,7 +55,7 @@ pub(crate) struct News {
 
 /// An alarm that status shows.
 struct Standing {
-    about: (ChannelId, Option<MemberId>, Cause),
+    about: (Option<ChannelId>, Option<MemberId>, Cause),
     /// As it was when it came last.
     detail: String,
     count: u64,
@@ -93,11 +93,19 @@ impl News {
     /// A link to a peer came up or went down.
     pub(crate) fn link(&self, channel: ChannelId, peer: &MemberId, detail: String) {
         tracing::info!(channel = channel.short(), peer = peer.as_str(), "{detail}");
-        self.tell(Event { peer: Some(peer.clone()), ..plain(channel, EventKind::Link, detail) });
+        self.tell(Event { peer: Some(peer.clone()), ..plain(Some(channel), EventKind::Link, detail) });
     }
 
-    /// Something that an operator must look at. Kept for status as well; what comes again and again is told once a minute.
-    pub(crate) fn alarm(&self, channel: ChannelId, peer: Option<&MemberId>, cause: Cause, detail: String) {
+    /// Something that an operator must look at, in a channel or at the node itself. Kept for status as well; what comes again and
+    /// again is told once a minute.
+    pub(crate) fn alarm(
+        &self,
+        channel: impl Into<Option<ChannelId>>,
+        peer: Option<&MemberId>,
+        cause: Cause,
+        detail: String,
+    ) {
+        let channel = channel.into();
         let (at, now) = (wall(), Instant::now());
         let about = (channel, peer.cloned(), cause);
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +136,7 @@ impl News {
         drop(alarms);
         if is_told {
             tracing::warn!(
-                channel = channel.short(),
+                channel = channel.map(|channel| channel.short()),
                 peer = peer.map(MemberId::as_str),
                 detail,
                 count,
@@ -141,7 +149,7 @@ impl News {
     /// The cause of an alarm has ended: whoever sees it is told so.
     pub(crate) fn over(&self, channel: ChannelId, peer: Option<&MemberId>, cause: Cause) {
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        let about = (channel, peer.cloned(), cause);
+        let about = (Some(channel), peer.cloned(), cause);
         if let Some(alarm) = alarms.iter_mut().find(|alarm| alarm.about == about && alarm.over.is_none()) {
             alarm.over = Some(wall());
             tracing::info!(channel = channel.short(), detail = alarm.detail, "what was alarmed is over");
@@ -155,12 +163,12 @@ impl News {
 }
 
 /// An event of a kind, now, with one sentence.
-pub(crate) fn plain(channel: ChannelId, kind: EventKind, detail: String) -> Event {
+pub(crate) fn plain(channel: Option<ChannelId>, kind: EventKind, detail: String) -> Event {
     Event {
         id: None,
         channel,
         kind,
-        at: wall(),
+        at: Some(wall()),
         header: None,
         evidence: None,
         peer: None,

@@ -183,7 +183,8 @@ impl<'a> View<'a> {
         })
     }
 
-    fn received_at(&self, node: &Node) -> Option<Timestamp> {
+    /// When another's entry became durable here: when we signed that we hold it.
+    pub(crate) fn received_at(&self, node: &Node) -> Option<Timestamp> {
         let me = self.machine.me();
         if node.head.party == *me {
             return None;

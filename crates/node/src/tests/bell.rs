@@ -119,3 +119,29 @@ async fn the_hook_does_not_ring_again_for_what_was_here_before_the_disk_was_lost
         node.end().await;
     }
 }
+
+/// A hook that fails is the node's trouble and no channel's: so every watch is told, whichever channel it looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hook_that_fails_is_told_as_an_alarm_of_the_node_itself() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let m = stage.start(&stage.scene.mediator).await;
+    let w = stage.start_with(&washington, Config::parse("[hook]\ncommand = [\"false\"]\n").unwrap()).await;
+    let mut feed = w.client.events(None).await.unwrap();
+    let t = stage.start(&tehran).await;
+    t.send(&stage.signed(&tehran, Precedence::Flash, fixtures::statement("nobody is called"))).await;
+    let alarm = async {
+        loop {
+            let event = feed.next().await.unwrap().expect("the feed goes on");
+            if event.kind == EventKind::Alarm {
+                return serde_json::to_value(event).unwrap();
+            }
+        }
+    };
+    let alarm = timeout(PATIENCE, alarm).await.expect("the alarm is told");
+    assert!(alarm["detail"].as_str().unwrap().contains("the hook false failed"), "{alarm}");
+    assert_eq!(alarm["channel"], serde_json::Value::Null, "{alarm}");
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}

@@ -107,6 +107,54 @@ async fn what_was_recorded_without_a_line_is_delivered_after_a_restart() {
     }
 }
 
+/// An event says when it happened, not when it is read: whoever looks again reads the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_tells_the_same_moment_whenever_it_is_read() {
+    let stage = Stage::new();
+    let (washington, tehran) = (stage.party(0), stage.party(1));
+    let (m, w, t) = all_up(&stage).await;
+    let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach("when was it?"));
+    let notice = w.send(&notice).await;
+    t.until_kind(EventKind::Arrived, &notice.document.to_string()).await;
+    t.client.open(NAME, &notice.serial.to_string(), &officer_of(&tehran)).await.unwrap();
+    let ack = stage.signed(&tehran, Precedence::Flash, fixtures::acknowledgement(notice.document));
+    let ack = t.send(&ack).await.document.to_string();
+    w.until_kind(EventKind::Acknowledged, &notice.document.to_string()).await;
+    t.until_kind(EventKind::Delivered, &ack).await;
+    let mut told = std::collections::BTreeSet::new();
+    for (node, last) in [(&w, EventKind::Acknowledged), (&t, EventKind::Delivered)] {
+        let mut readings = Vec::new();
+        for _ in 0..2 {
+            let mut feed = node.client.events(Some(0)).await.unwrap();
+            let mut events = Vec::new();
+            let mut ended = false;
+            while !ended {
+                let event = timeout(PATIENCE, feed.next()).await.unwrap().unwrap().expect("the feed goes on");
+                ended = event.kind == last;
+                events.extend(event.id.is_some().then(|| serde_json::to_value(event).unwrap()));
+            }
+            readings.push(events);
+        }
+        assert_eq!(readings[0], readings[1]);
+        for event in &readings[0] {
+            told.insert(event["kind"].as_str().unwrap().to_owned());
+            let when = match event["kind"].as_str().unwrap() {
+                "recorded" => &event["header"]["recorded_at"],
+                "arrived" => &event["header"]["received_at"],
+                "delivered" | "opened" => &event["evidence"]["at"],
+                _ => continue,
+            };
+            assert!(when.is_string() && event["at"] == *when, "{event}");
+        }
+    }
+    for kind in ["recorded", "arrived", "delivered", "opened", "acknowledged", "roster"] {
+        assert!(told.contains(kind), "{kind} is not told: {told:?}");
+    }
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_notices_outstanding_all_arrive() {
     let stage = Stage::new();
@@ -298,7 +346,7 @@ async fn two_channels_on_one_node_are_apart() {
     assert_eq!(crossed.exit(), demarche_control::Code::WrongChannel.exit(), "{crossed}");
     for (sent, scene) in [(here, &stage.scene), (there, &other)] {
         let delivered = w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
-        assert_eq!(delivered.channel, scene.channel());
+        assert_eq!(delivered.channel, Some(scene.channel()));
     }
     for name in [NAME, "memo27"] {
         let inbox = t.client.inbox(name, true).await.unwrap();
