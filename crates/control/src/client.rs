@@ -19,6 +19,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     Problem, SignedFile,
+    bookmark::Bookmark,
     events::EventStream,
     types::{
         Case, ChannelInfo, Header, Installed, LineTest, LineTestRequest, OfficerInfo, OpenRequest, Sent,
@@ -173,8 +174,9 @@ impl Client {
         self.post("/v1/install", &()).await
     }
 
-    /// The feed: all durable events after `after`, then those to come. Without `after` only those to come.
-    pub async fn events(&self, after: Option<u64>) -> Result<EventStream, ClientError> {
+    /// The feed: all durable events behind `after`, then those to come. Without `after` only those to come. When what stood there is
+    /// not in the node's store any more, it begins with an event that says so, and then anew.
+    pub async fn events(&self, after: Option<Bookmark>) -> Result<EventStream, ClientError> {
         let path = after.map_or("/v1/events".to_owned(), |after| format!("/v1/events?after={after}"));
         let request = request(Method::GET, &path, Bytes::new())?;
         let answer = timeout(ANSWER_WITHIN, self.ask(request)).await;

@@ -1,7 +1,7 @@
 //! The node's feed: server-sent events (WHATWG HTML, "Server-sent events"), read from the response as it comes.
 //!
-//! The node opens the feed with its newest index as an event without data (`id: 41`, empty line), so that a reader who
-//! has seen nothing yet can resume as well; and sends a comment at least every 15 seconds, so that silence means
+//! The node opens the feed with the place where it begins as an event without data (`id: 41-9f3ac01d22ab34ef`, empty line), so that
+//! a reader who has seen nothing yet can resume as well; and sends a comment at least every 15 seconds, so that silence means
 //! that it is gone. An `id:` line stands with the last event that one record of the node tells, so that whoever is cut off
 //! between two of them hears some of it twice rather than some of it never.
 
@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use tokio::time::timeout;
 
-use crate::{client::ClientError, types::Event};
+use crate::{bookmark::Bookmark, client::ClientError, types::Event};
 
 /// A feed on which nothing comes for so long, not even a comment, is dead: three comments were missed.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -23,13 +23,13 @@ const LONGEST: usize = 256 * 1024;
 pub struct EventStream {
     body: Incoming,
     parser: Parser,
-    /// With the index to resume after, once it is handed out.
-    ready: VecDeque<(Event, Option<u64>)>,
-    last: Option<u64>,
+    /// With the place to resume behind, once it is handed out.
+    ready: VecDeque<(Event, Option<Bookmark>)>,
+    last: Option<Bookmark>,
 }
 
 impl EventStream {
-    pub(crate) fn new(body: Incoming, after: Option<u64>) -> Self {
+    pub(crate) fn new(body: Incoming, after: Option<Bookmark>) -> Self {
         Self { body, parser: Parser::default(), ready: VecDeque::new(), last: after }
     }
 
@@ -49,8 +49,8 @@ impl EventStream {
         }
     }
 
-    /// The index of the last durable event handed out, to resume after.
-    pub const fn last(&self) -> Option<u64> {
+    /// The place of the last durable event handed out, to resume behind.
+    pub const fn last(&self) -> Option<Bookmark> {
         self.last
     }
 
@@ -66,16 +66,16 @@ impl EventStream {
     }
 }
 
-/// One event's data, and the newest index that stood before its end.
+/// One event's data, and the newest place that stood before its end.
 struct Data {
     text: String,
-    id: Option<u64>,
+    id: Option<Bookmark>,
 }
 
 /// Takes the lines apart. Comments only keep alive.
 #[derive(Default)]
 struct Parser {
-    id: Option<u64>,
+    id: Option<Bookmark>,
     line: Vec<u8>,
     data: Option<String>,
 }
@@ -137,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn an_index_without_data_says_where_the_feed_stands() {
+    fn a_place_without_data_says_where_the_feed_stands() {
         let mut parser = Parser::default();
-        assert!(parser.push(b"id: 41\n\n").unwrap().is_empty());
-        assert_eq!(parser.id, Some(41));
+        assert!(parser.push(b"id: 41-00000000000000ff\n\n").unwrap().is_empty());
+        assert_eq!(parser.id, Some(Bookmark { index: 41, seal: Some(255) }));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! milliseconds, hashes lower-case hexadecimal. Texts that came from a peer are passed on as they are: whoever prints
 //! them escapes them first.
 
+pub mod bookmark;
 pub mod client;
 pub mod events;
 pub mod layout;
@@ -16,6 +17,7 @@ pub mod serial;
 pub mod signed_file;
 pub mod types;
 
+pub use bookmark::{Bookmark, BookmarkError};
 pub use client::{Client, ClientError};
 pub use events::EventStream;
 pub use problem::{Code, Problem};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use demarche_control::{
-    EventStream,
+    Bookmark, EventStream,
     types::{ChannelInfo, Event, EventKind, Header, Kind},
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -30,7 +30,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub struct Watch {
     /// Begin after this event instead of with the next one; 0 is the beginning.
     #[arg(long, value_name = "ID")]
-    pub after: Option<u64>,
+    pub after: Option<Bookmark>,
     /// End after so many events.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -63,7 +63,11 @@ pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) ->
                 }
             } else {
                 tokio::select! {
-                    regained = watch.regain(events.last(), world) => events = regained,
+                    regained = watch.regain(events.last(), world) => {
+                        events = regained;
+                        // What came while nobody listened may be told late, or have been told to nobody.
+                        watch.ring_if_needed(world).await;
+                    }
                     _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
                 }
             },
@@ -99,8 +103,12 @@ impl Watching<'_> {
         }
         world.screen.json_line(event);
         world.screen.say(line(event, self.channels.len() > 1));
-        let urgent = event.header.as_ref().is_some_and(rings);
-        if event.kind == EventKind::Arrived && urgent {
+        let calls = |header: &Header| {
+            let channel = self.channels.iter().find(|channel| Some(channel.channel) == event.channel);
+            // What is told again, from the beginning say, was perhaps opened long ago.
+            rings(header) && channel.is_none_or(|channel| view::is_unopened(header, channel.party.as_str()))
+        };
+        if event.kind == EventKind::Arrived && event.header.as_ref().is_some_and(calls) {
             world.screen.ring();
             self.urgent = true;
             self.bell = Some(Instant::now() + RING_EVERY);
@@ -141,7 +149,7 @@ impl Watching<'_> {
     }
 
     /// Tries until the node is back, and goes on after the last event seen.
-    async fn regain(&mut self, after: Option<u64>, world: &mut World) -> EventStream {
+    async fn regain(&mut self, after: Option<Bookmark>, world: &mut World) -> EventStream {
         let since = when::of_day((world.now)());
         world.screen.note(
             Line::styled(Style::Bad, format!("NODE LOST at {since}"))
@@ -174,7 +182,7 @@ fn rings(header: &Header) -> bool {
 fn line(event: &Event, with_channel: bool) -> Line {
     let style = match event.kind {
         EventKind::Arrived => Style::Bold,
-        EventKind::Alarm | EventKind::Void => Style::Bad,
+        EventKind::Alarm | EventKind::Anew | EventKind::Void => Style::Bad,
         EventKind::Disowned => Style::Warn,
         EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged | EventKind::Accepted => {
             Style::Good

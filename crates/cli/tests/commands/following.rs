@@ -131,12 +131,64 @@ fn a_watch_with_a_profile_tells_what_the_node_says_of_itself() {
     let node = Node::on(&desk.socket());
     let ended = beside(&desk, &["watch", "--count", "1"], "", |_| {
         node.until_listeners(1);
-        node.held().tell_of_itself("the hook sh failed: exit status: 1");
+        node.held().tell_of_itself(EventKind::Alarm, "the hook sh failed: exit status: 1");
     });
     assert_eq!(
         ended.with(Exit::Done).out,
         "09:40:00.000Z  ALARM          the hook sh failed: exit status: 1\n"
     );
+}
+
+/// What came while nobody listened need not be told as an event: whoever regains the node asks what lies unopened.
+#[test]
+fn a_watch_that_regains_its_node_rings_for_what_came_meanwhile() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    let err = Written::default();
+    beside_with(&desk, &["watch", "--count", "1"], "", &err, || {
+        node.until_listeners(1);
+        until(|| node.held().asked.last().is_some_and(|asked| asked.contains("/inbox")));
+        let mut held = node.held();
+        held.cut_feeds();
+        held.enter(&tehrans_notice("Passage refused"));
+        drop(held);
+        until(|| err.text().contains("the node is back"));
+        until(|| err.text().contains('\u{7}'));
+        node.held().tell(EventKind::Roster, None, None);
+    })
+    .with(Exit::Done);
+}
+
+#[test]
+fn a_watch_that_hears_of_old_arrivals_rings_only_for_what_is_unopened() {
+    let mut desk = Desk::new();
+    desk.terminal = true;
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    for (state, rings) in [(State::Opened, false), (State::Delivered, true)] {
+        let mut held = node.held();
+        // Only the event calls: who asks what lies unopened hears of nothing.
+        let mut header = held.shown[0].header.clone();
+        held.shown[0].header.state = State::Opened;
+        header.state = state;
+        held.events.clear();
+        held.tell(EventKind::Arrived, Some(header), None);
+        drop(held);
+        let ended = desk.run(&["watch", "--after", "0", "--count", "1"], "").with(Exit::Done);
+        assert_eq!(ended.err.contains('\u{7}'), rings, "{state:?}: {:?}", ended.err);
+    }
+}
+
+#[test]
+fn a_watch_says_that_the_record_begins_anew() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    let ended = beside(&desk, &["watch", "--count", "1"], "", |_| {
+        node.until_listeners(1);
+        node.held().tell_of_itself(EventKind::Anew, "the store was replaced");
+    });
+    assert_eq!(ended.with(Exit::Done).out, "09:40:00.000Z  ANEW           the store was replaced\n");
 }
 
 #[test]

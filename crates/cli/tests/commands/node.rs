@@ -134,11 +134,11 @@ impl Held {
     }
 
     /// What the node tells of itself, between the durable events.
-    pub(crate) fn tell_of_itself(&self, detail: &str) {
+    pub(crate) fn tell_of_itself(&self, kind: EventKind, detail: &str) {
         let event = Event {
             id: None,
             channel: None,
-            kind: EventKind::Alarm,
+            kind,
             at: Some(now()),
             header: None,
             evidence: None,

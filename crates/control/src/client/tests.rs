@@ -68,15 +68,15 @@ async fn an_answer_of_another_shape_is_not_understood() {
 async fn the_feed_ends_with_its_last_index_to_resume_after() {
     let (_directory, client, request) = answer(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
-          id: 8\ndata: {\"id\":8,\"channel\":\"0000000000000000000000000000000000000000000000000000000000000001\",\
+          id: 8-00000000000000ab\ndata: {\"id\":8,\"channel\":\"0000000000000000000000000000000000000000000000000000000000000001\",\
           \"kind\":\"roster\",\"at\":\"2026-11-23T09:40:00.000Z\"}\n\n",
     );
-    let mut events = client.events(Some(7)).await.unwrap();
-    assert_eq!(events.last(), Some(7));
+    let mut events = client.events(Some(Bookmark::behind(7))).await.unwrap();
+    assert_eq!(events.last(), Some(Bookmark::behind(7)));
     let event = events.next().await.unwrap().unwrap();
     assert_eq!((event.id, event.kind), (Some(8), crate::types::EventKind::Roster));
     assert!(events.next().await.unwrap().is_none());
-    assert_eq!(events.last(), Some(8));
+    assert_eq!(events.last(), Some(Bookmark { index: 8, seal: Some(0xab) }));
     assert!(request.join().unwrap().starts_with("GET /v1/events?after=7 "));
 }
 
@@ -94,7 +94,7 @@ async fn the_index_to_resume_after_moves_with_the_last_event_of_a_record() {
     let (_directory, client, _request) = answer(feed.leak().as_bytes());
     let mut events = client.events(None).await.unwrap();
     assert_eq!(events.next().await.unwrap().unwrap().kind, crate::types::EventKind::Arrived);
-    assert_eq!(events.last(), Some(7));
+    assert_eq!(events.last(), Some(Bookmark::behind(7)));
     assert_eq!(events.next().await.unwrap().unwrap().kind, crate::types::EventKind::Void);
-    assert_eq!(events.last(), Some(8));
+    assert_eq!(events.last(), Some(Bookmark::behind(8)));
 }

@@ -363,13 +363,16 @@ words! {
         Roster = "roster",
         /// Something an operator must look at.
         Alarm = "alarm",
+        /// What was asked for is not in the node's store any more: all that it holds follows, from its beginning. Transient.
+        Anew = "anew",
     }
 }
 
 /// One event of the node's feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The node's durable index of the record it tells of; `?after=` takes it. Absent for transient events. What one
+    /// The node's durable index of the record it tells of; `?after=` takes it, and the [`crate::Bookmark`] that the feed names with it.
+    /// Absent for transient events. What one
     /// record tells may be several events, which all bear its index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,

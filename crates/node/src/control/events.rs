@@ -1,16 +1,19 @@
-//! The feed: server-sent events from the node's journal. Whoever comes back with the last index it saw misses nothing, also across
-//! restarts of the node. Links and alarms are told between them, and are gone when they were not heard.
+//! The feed: server-sent events from the node's journal. Whoever comes back with the last place it saw misses nothing, also across
+//! restarts of the node; and when that place is of a store that is no longer there, hears so and then everything. Links and alarms are told between them, and are gone when they were not heard.
 //!
 //! A reader takes at its own pace: the journal waits for it, and of the transient events it then misses some.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
-    extract::{Query, State},
-    http::HeaderMap,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderName, HeaderValue},
     response::sse::{Event as Sse, KeepAlive, Sse as SseResponse},
 };
-use demarche_control::types::{Event, EventKind, Evidence, Header};
+use demarche_control::{
+    Bookmark, BookmarkError, Code, Problem,
+    types::{Event, EventKind, Evidence, Header},
+};
 use demarche_protocol::{
     channel::Record,
     document::DocumentType,
@@ -23,16 +26,21 @@ use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::sync::{broadcast, watch};
 
-use super::server::{Api, Standing};
+use super::{
+    problems::{Refused, query},
+    server::{Api, Standing},
+};
 use crate::{
     defaults::JOURNAL_PAGE,
     runtime::{channel::Look, news::plain, view::View},
-    store::{JournalIndex, Journaled},
+    store::{JournalIndex, Journaled, Store},
 };
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct From {
-    after: Option<u64>,
+    after: Option<Bookmark>,
 }
 
 /// Where a reader stands.
@@ -47,7 +55,7 @@ struct Reader {
 
 /// An event to hand out, and where a reader who has it may resume: nowhere new in the middle of what one record tells, so
 /// that one who is cut off there hears some of it twice rather than some of it never.
-struct Ready(Event, Option<u64>);
+struct Ready(Event, Option<Bookmark>);
 
 /// What came of looking into the journal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,20 +70,28 @@ enum Read {
 
 pub(super) async fn feed(
     State(api): State<Arc<Api>>,
-    Query(from): Query<From>,
+    from: Result<Query<From>, QueryRejection>,
     headers: HeaderMap,
-) -> SseResponse<impl Stream<Item = Result<Sse, Infallible>>> {
-    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    // Without a place: from now on.
-    let after = resumed.or(from.after).map_or_else(|| api.store.durable(), JournalIndex);
-    let reader = Reader::new(api, after);
+) -> Result<SseResponse<impl Stream<Item = Result<Sse, Infallible>>>, Refused> {
+    let from = query(from)?;
+    let resumed = headers.get(LAST_EVENT_ID).map(last_event_id).transpose()?;
+    let (reader, place) = Reader::new(api, resumed.or(from.after));
     let events = stream::unfold(reader, |mut reader| async move {
         let ready = reader.next().await?;
         Some((Ok(sse(&ready)), reader))
     });
-    // An index without an event: whoever has heard nothing yet can resume from here as well.
-    let place = Sse::default().id(after.0.to_string());
-    SseResponse::new(stream::iter([Ok(place)]).chain(events)).keep_alive(KeepAlive::default())
+    // A place without an event: whoever has heard nothing yet can resume from here as well.
+    let place = Sse::default().id(place.to_string());
+    Ok(SseResponse::new(stream::iter([Ok(place)]).chain(events)).keep_alive(KeepAlive::default()))
+}
+
+/// A browser's way of resuming. What is no place of ours must not be taken for none: whoever sends it would miss something.
+fn last_event_id(header: &HeaderValue) -> Result<Bookmark, Refused> {
+    let place = header.to_str().ok().and_then(|text| text.parse().ok());
+    place.ok_or_else(|| {
+        let problem = Problem::new(Code::Malformed, format!("Last-Event-ID: {BookmarkError}"));
+        problem.with_help("send back the id of the last event as it came").into()
+    })
 }
 
 fn sse(Ready(event, place): &Ready) -> Sse {
@@ -88,10 +104,47 @@ fn sse(Ready(event, place): &Ready) -> Sse {
     sse.data(serde_json::to_string(event).unwrap_or_default())
 }
 
+/// The place behind a record that is durable here.
+fn place_of(store: &dyn Store, index: JournalIndex) -> Bookmark {
+    let before = JournalIndex(index.0.saturating_sub(1));
+    let found = store.journal(before, 1).unwrap_or_default().pop().filter(|found| found.index == index);
+    found.map_or(Bookmark::behind(index.0), |found| found.bookmark())
+}
+
+/// Whether this store holds what a listener has heard last, as far as its place tells.
+fn is_here(store: &dyn Store, place: Bookmark) -> bool {
+    let index = JournalIndex(place.index);
+    if index == JournalIndex::START {
+        return true;
+    }
+    let here = || place_of(store, index).seal;
+    index <= store.durable() && place.seal.is_none_or(|seal| here().is_none_or(|here| here == seal))
+}
+
 impl Reader {
-    fn new(api: Arc<Api>, after: JournalIndex) -> Self {
+    /// A reader behind a place, or from now on without one; and the place where it begins. What is behind a place of another store
+    /// nobody knows: then it begins anew, and says so.
+    fn new(api: Arc<Api>, asked: Option<Bookmark>) -> (Self, Bookmark) {
         let (durable, now, news) = (api.durable.clone(), api.now.subscribe(), api.news.listen());
-        Self { api, after, durable, now, news, ready: VecDeque::new() }
+        let mut ready = VecDeque::new();
+        let place = match asked {
+            None => place_of(api.store.as_ref(), api.store.durable()),
+            Some(place) if is_here(api.store.as_ref(), place) => place,
+            Some(place) => {
+                let detail = format!(
+                    "event {} is not in this node's store as it was told: the store was replaced or set back; all that it holds now follows, from its beginning",
+                    place.index
+                );
+                tracing::warn!(
+                    place = place.index,
+                    "a listener asks for what is not here: the feed begins anew"
+                );
+                ready.push_back(Ready(plain(None, EventKind::Anew, detail), Some(Bookmark::START)));
+                Bookmark::START
+            }
+        };
+        let after = JournalIndex(place.index);
+        (Self { api, after, durable, now, news, ready }, place)
     }
 
     /// The next event; the end when the node stops.
@@ -159,6 +212,7 @@ impl Reader {
     async fn tell(&mut self, channel: ChannelId, records: Vec<Journaled>) -> bool {
         let standing = self.api.standing();
         let handle = standing.line.as_ref().and_then(|line| line.channel(channel).cloned());
+        let places: Vec<Bookmark> = records.iter().map(Journaled::bookmark).collect();
         let told: Vec<Vec<Event>> = match &handle {
             Some(handle) => {
                 let name = handle.name().to_owned();
@@ -173,20 +227,20 @@ impl Reader {
             // A mediator keeps rosters alone.
             None => records.into_iter().map(|one| of_roster(&one).into_iter().collect()).collect(),
         };
-        for record in told {
-            self.ready(record);
+        for (record, place) in told.into_iter().zip(places) {
+            self.ready(record, place);
         }
         true
     }
 
     /// Makes what one record tells ready: the last of its events is where one may resume.
-    fn ready(&mut self, record: Vec<Event>) {
+    fn ready(&mut self, record: Vec<Event>, place: Bookmark) {
         let before = self.ready.len();
         self.ready.extend(record.into_iter().map(|event| Ready(event, None)));
         if self.ready.len() > before
-            && let Some(Ready(event, place)) = self.ready.back_mut()
+            && let Some(Ready(_, behind)) = self.ready.back_mut()
         {
-            *place = event.id;
+            *behind = Some(place);
         }
     }
 }
@@ -396,7 +450,7 @@ mod tests {
             stop: CancellationToken::new(),
             now: watch::Sender::new(Arc::new(Standing::default())),
         });
-        let mut reader = Reader::new(Arc::clone(&api), JournalIndex::START);
+        let (mut reader, _) = Reader::new(Arc::clone(&api), Some(Bookmark::START));
         let waiting = timeout(Duration::from_millis(200), reader.next()).await;
         assert!(waiting.is_err(), "there is nothing to tell");
         assert_eq!(reads.load(Ordering::Relaxed), 1);

@@ -2,6 +2,7 @@
 
 use axum::{
     Json,
+    extract::{Query, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -58,6 +59,14 @@ impl From<AskError> for Refused {
             AskError::Refused(refusal) => Self(of_refusal(&refusal)),
         }
     }
+}
+
+/// What a query says, or why it says nothing.
+pub(super) fn query<T>(read: Result<Query<T>, QueryRejection>) -> Result<T, Refused> {
+    read.map(|Query(asked)| asked).map_err(|why| {
+        let problem = Problem::new(Code::Malformed, why.body_text());
+        Refused(problem.with_help("use a demarche of the node's own version"))
+    })
 }
 
 pub(super) fn stopping() -> Problem {

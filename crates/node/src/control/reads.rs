@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::QueryRejection},
 };
 use demarche_control::{
     SignedFile,
@@ -12,7 +12,10 @@ use demarche_control::{
 };
 use serde::Deserialize;
 
-use super::{problems::Answer, server::Api};
+use super::{
+    problems::{Answer, query},
+    server::Api,
+};
 use crate::{
     link,
     runtime::{clock::wall, view::View},
@@ -68,8 +71,9 @@ pub(super) struct Which {
 pub(super) async fn inbox(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
-    Query(which): Query<Which>,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Answer<Vec<Header>> {
+    let which = query(which)?;
     let handle = api.handle(&name)?;
     let local = handle.name().to_owned();
     let headers = handle

@@ -17,9 +17,11 @@ mod sled;
 
 use std::fmt;
 
+use demarche_control::Bookmark;
 use demarche_protocol::{
     channel::{Batch, Record},
-    hash::{ChannelId, EntryHash},
+    codec,
+    hash::{ChannelId, EntryHash, sha256},
     transcript::Item,
 };
 
@@ -67,6 +69,21 @@ pub struct Journaled {
     pub channel: ChannelId,
     /// The record.
     pub record: Record,
+}
+
+impl Journaled {
+    /// Names the record beside its place: eight bytes of its SHA-256. In another store another record stands there.
+    pub fn seal(&self) -> u64 {
+        let mut covered = self.channel.as_bytes().to_vec();
+        covered.extend_from_slice(&codec::encode(&self.record));
+        let hash = sha256(&covered);
+        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Where a listener who has heard of it goes on.
+    pub fn bookmark(&self) -> Bookmark {
+        Bookmark { index: self.index.0, seal: Some(self.seal()) }
+    }
 }
 
 /// The journal ends before records that were durable: the disk has lost or changed something (threat S6).

@@ -111,6 +111,47 @@ async fn a_feed_resumes_after_the_last_event_id() {
     w.end().await;
 }
 
+async fn next(feed: &mut demarche_control::EventStream) -> Event {
+    timeout(PATIENCE, feed.next()).await.expect("it is told").unwrap().expect("the feed goes on")
+}
+
+/// Indexes begin anew in a new store: whoever resumes by those of an old one is told so, and misses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_is_resumed_at_another_store_says_so_and_begins_anew() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let w = stage.start(&washington).await;
+    let mut feed = w.client.events(None).await.unwrap();
+    let old =
+        w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("in the old store"))).await;
+    while next(&mut feed).await.header.is_none_or(|header| header.document != old.document) {}
+    let place = feed.last().unwrap();
+    w.end().await;
+    let w = stage.start(&washington).await;
+    let mut feed = w.client.events(Some(place)).await.unwrap();
+    let more = w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("and more"))).await;
+    assert_eq!(next(&mut feed).await.header.unwrap().document, more.document, "a restart changes nothing");
+    w.end().await;
+
+    std::fs::remove_dir_all(stage.data(&washington).store()).unwrap();
+    stage.install(NAME, &stage.scene);
+    let w = stage.start(&washington).await;
+    // While it is shorter, and once it has come as far.
+    for (asked, notices) in [(Bookmark::behind(500), 1), (place, place.index)] {
+        for n in 0..notices {
+            let text = fixtures::breach(&format!("in the new store, {notices}, {n}"));
+            w.send(&stage.signed(&washington, Precedence::Flash, text)).await;
+        }
+        let mut feed = w.client.events(Some(asked)).await.unwrap();
+        let anew = next(&mut feed).await;
+        assert_eq!((anew.kind, anew.id, anew.channel), (EventKind::Anew, None, None), "{anew:?}");
+        assert!(anew.detail.unwrap().contains("from its beginning"));
+        assert_eq!(feed.last(), Some(Bookmark::START), "who is cut off now is not told again");
+        assert_eq!(next(&mut feed).await.id, Some(1));
+    }
+    w.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hook_rings_for_an_urgent_arrival() {
     let stage = Stage::new();
@@ -136,6 +177,35 @@ async fn the_hook_rings_for_an_urgent_arrival() {
     for node in [w, t, m] {
         node.end().await;
     }
+}
+
+/// Whoever asks wrongly is told so in the API's own form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_is_not_understood_is_a_problem_like_any_other() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let w = stage.start(&washington).await;
+    let inbox = format!("/v1/channels/{NAME}/inbox");
+    for (asked, header) in [
+        ("/v1/events?after=yesterday".to_owned(), ""),
+        ("/v1/events?after=-1".to_owned(), ""),
+        ("/v1/events".to_owned(), "Last-Event-ID: yesterday\r\n"),
+        (format!("{inbox}?all=perhaps"), ""),
+        (format!("{inbox}?urgent=1"), ""),
+    ] {
+        let mut stream = tokio::net::UnixStream::connect(stage.data(&washington).socket()).await.unwrap();
+        let request = format!("GET {asked} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("it is refused").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{asked}: {answer}");
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let refused: Problem =
+            serde_json::from_str(body).unwrap_or_else(|why| panic!("{asked}: {why}: {body}"));
+        assert_eq!(refused.code, Code::Malformed, "{asked}");
+        assert!(refused.help.is_some(), "{refused:?}");
+    }
+    w.end().await;
 }
 
 /// What a watch asks for every few seconds: not the whole inbox, and nothing once it was opened.

@@ -52,7 +52,7 @@ async fn a_node_that_has_ended_has_let_go_of_its_store() {
     let (washington, muscat) = (stage.party(0), stage.scene.mediator.clone());
     for member in [&washington, &muscat, &washington, &muscat] {
         let node = stage.start(member).await;
-        let _listening = node.client.events(Some(0)).await.unwrap();
+        let _listening = node.client.events(Some(Bookmark::START)).await.unwrap();
         if *member == washington {
             node.send(&stage.signed(member, Precedence::Routine, fixtures::statement("a last word"))).await;
         }

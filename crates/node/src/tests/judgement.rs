@@ -55,7 +55,7 @@ fn about(event: &Event, head: &Head) -> bool {
 async fn told(node: &Running, head: &Head, last: EventKind) -> Vec<EventKind> {
     let mut kinds = Vec::new();
     let reading = async {
-        let mut feed = node.client.events(Some(0)).await.unwrap();
+        let mut feed = node.client.events(Some(Bookmark::START)).await.unwrap();
         while let Some(event) = feed.next().await.unwrap() {
             if about(&event, head) {
                 kinds.push(event.kind);

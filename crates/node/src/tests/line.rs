@@ -98,7 +98,7 @@ async fn what_was_recorded_without_a_line_is_delivered_after_a_restart() {
     assert_eq!(delivered.peer, Some(tehran));
 
     // Whoever resumes behind the last event it saw gets no earlier one.
-    let mut feed = w.client.events(Some(last)).await.unwrap();
+    let mut feed = w.client.events(Some(Bookmark::behind(last))).await.unwrap();
     let next = timeout(PATIENCE, feed.next()).await.unwrap().unwrap().unwrap();
     assert!(next.id.unwrap() > last);
     assert_eq!(t.client.inbox(NAME, true).await.unwrap().len(), 2, "each arrived once");
@@ -125,7 +125,7 @@ async fn an_event_tells_the_same_moment_whenever_it_is_read() {
     for (node, last) in [(&w, EventKind::Acknowledged), (&t, EventKind::Delivered)] {
         let mut readings = Vec::new();
         for _ in 0..2 {
-            let mut feed = node.client.events(Some(0)).await.unwrap();
+            let mut feed = node.client.events(Some(Bookmark::START)).await.unwrap();
             let mut events = Vec::new();
             let mut ended = false;
             while !ended {
@@ -174,7 +174,7 @@ async fn sixty_four_notices_outstanding_all_arrive() {
     assert_eq!(serials.len(), 256);
     let mut waiting: std::collections::BTreeSet<u64> = serials.into_iter().collect();
     let all_delivered = async {
-        let mut feed = w.client.events(Some(0)).await.unwrap();
+        let mut feed = w.client.events(Some(Bookmark::START)).await.unwrap();
         while !waiting.is_empty() {
             let event = feed.next().await.unwrap().expect("the feed goes on");
             if event.kind == EventKind::Delivered {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use demarche_control::{
-    Client, SignedFile,
+    Bookmark, Client, SignedFile,
     layout::{self, DataDir, PRIVATE},
     secret_file,
     types::{Event, EventKind, OpenRequest, Sent},
@@ -227,7 +227,7 @@ impl Running {
     async fn until(&self, what: impl Fn(&Event) -> bool) -> Event {
         let mut seen = Vec::new();
         let search = async {
-            let mut feed = self.client.events(Some(0)).await.unwrap();
+            let mut feed = self.client.events(Some(Bookmark::START)).await.unwrap();
             while let Some(event) = feed.next().await.unwrap() {
                 if what(&event) {
                     return event;
