@@ -8,6 +8,7 @@ use axum::{
 };
 use demarche_control::{
     Code, Problem, SignedFile,
+    serial::SerialError,
     types::{Header, OpenRequest, Sent, Shown, State as Step},
 };
 use demarche_protocol::{
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     defaults::NEW_LINE,
+    logging::escaped,
     runtime::{
         channel::{Handle, Recorded},
         view::{self, View, Wanted},
@@ -84,7 +86,7 @@ async fn send(api: &Api, name: &str, document: SignedDocument) -> Answer<Sent> {
     let handle = api.handle(name)?;
     let id = document.id();
     let Recorded { entry, new } = handle.append(document).await?;
-    let header = header(&handle, Wanted::Document(id)).await?;
+    let header = header(api, &handle, Wanted::Document(id)).await?;
     Ok(Json(Sent {
         serial: header.serial,
         case: header.case,
@@ -94,24 +96,39 @@ async fn send(api: &Api, name: &str, document: SignedDocument) -> Answer<Sent> {
     }))
 }
 
+fn unknown(message: String) -> Problem {
+    Problem::new(Code::UnknownSerial, message).with_help("see what is here: demarche inbox")
+}
+
 fn wanted(serial: &str) -> Result<Wanted, Problem> {
-    Wanted::parse(serial).ok_or_else(|| {
-        Problem::new(Code::UnknownSerial, "a serial is PARTY/NUMBER, like washington/7")
-            .with_help("see what is here: demarche inbox")
-    })
+    Wanted::parse(serial).ok_or_else(|| unknown(format!("`{}` is no serial: {SerialError}", escaped(serial))))
 }
 
-fn not_here() -> Problem {
-    Problem::new(Code::UnknownSerial, "no such dispatch here").with_help("see what is here: demarche inbox")
+/// What was asked for and is not here: by its name, and with the parties when it is of none.
+fn not_here(api: &Api, handle: &Handle, wanted: &Wanted) -> Problem {
+    let serial = match wanted {
+        Wanted::Document(document) => return unknown(format!("there is no {document} here")),
+        Wanted::Serial(serial) => serial,
+    };
+    let standing = api.standing();
+    let channel = standing.channels.iter().find(|channel| channel.id() == handle.id());
+    let parties = channel.map(|channel| &channel.charter.parties);
+    match parties.filter(|parties| parties.iter().all(|party| party.id != serial.party)) {
+        Some(parties) => {
+            let parties: Vec<&str> = parties.iter().map(|party| party.id.as_str()).collect();
+            unknown(format!("{} is no party of this channel: {}", serial.party, parties.join(", ")))
+        }
+        None => unknown(format!("there is no {serial} here")),
+    }
 }
 
-async fn header(handle: &Handle, wanted: Wanted) -> Result<Header, Refused> {
-    let name = handle.name().to_owned();
+async fn header(api: &Api, handle: &Handle, wanted: Wanted) -> Result<Header, Refused> {
+    let (name, asked) = (handle.name().to_owned(), wanted.clone());
     let found = handle.query(move |look| {
         let view = View::new(look, &name);
-        view.find(&wanted).and_then(|node| view.header(node))
+        view.find(&asked).and_then(|node| view.header(node))
     });
-    found.await?.ok_or_else(|| not_here().into())
+    found.await?.ok_or_else(|| not_here(api, handle, &wanted).into())
 }
 
 pub(super) async fn show(
@@ -123,14 +140,15 @@ pub(super) async fn show(
 }
 
 async fn shown(api: &Api, handle: &Handle, wanted: Wanted) -> Answer<Shown> {
-    let name = handle.name().to_owned();
+    let (name, asked) = (handle.name().to_owned(), wanted.clone());
+    let missing = || not_here(api, handle, &wanted);
     let found = handle.query(move |look| {
         let view = View::new(look, &name);
-        let node = view.find(&wanted)?;
+        let node = view.find(&asked)?;
         Some((view.header(node)?, view.evidence(node), view.authority(node), view.same_serial(node)))
     });
-    let (header, evidence, authority, same_serial) = found.await?.ok_or_else(not_here)?;
-    let item = api.store.item(handle.id(), header.entry)?.ok_or_else(not_here)?;
+    let (header, evidence, authority, same_serial) = found.await?.ok_or_else(missing)?;
+    let item = api.store.item(handle.id(), header.entry)?.ok_or_else(missing)?;
     Ok(Json(view::shown(header, &item, evidence, authority, same_serial)))
 }
 
@@ -157,7 +175,7 @@ pub(super) async fn open(
         });
         Some((node.head.hash, own, officer))
     });
-    let (entry, own, officer) = found.await?.ok_or_else(not_here)?;
+    let (entry, own, officer) = found.await?.ok_or_else(|| not_here(&api, &handle, &wanted))?;
     let officer = officer.ok_or_else(|| {
         Problem::new(
             Code::NotAuthorised,

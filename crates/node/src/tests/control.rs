@@ -29,8 +29,20 @@ async fn every_refusal_has_its_code_and_its_next_step() {
         }
     };
     assert_eq!(problem(w.client.send("other", &good).await).code, Code::UnknownChannel);
-    assert_eq!(problem(w.client.show(NAME, "washington/77").await).code, Code::UnknownSerial);
-    assert_eq!(problem(w.client.show(NAME, "nonsense").await).code, Code::UnknownSerial);
+    for (wanted, why) in [
+        ("washington/77", "there is no washington/77 here"),
+        ("washinton/3", "washinton is no party of this channel: washington, tehran"),
+        (&"ab".repeat(32), &format!("there is no {} here", "ab".repeat(32))),
+        ("nonsense", "`nonsense` is no serial: a serial is PARTY/NUMBER, like washington/7"),
+    ] {
+        for refused in
+            [w.client.show(NAME, wanted).await, w.client.open(NAME, wanted, &officer_of(&washington)).await]
+        {
+            let refused = problem(refused);
+            assert_eq!((refused.code, refused.message.as_str()), (Code::UnknownSerial, why));
+            assert!(refused.help.is_some(), "{refused:?}");
+        }
+    }
 
     let mut content = fixtures::breach("no such provision");
     if let Content::Breach(breach) = &mut content {
