@@ -18,47 +18,47 @@ const LONGEST: u64 = 256 << 10;
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// `[network]`
-    pub network: Network,
+    pub(crate) network: Network,
     /// `[socket]`
-    pub socket: Socket,
+    pub(crate) socket: Socket,
     /// `[log]`
-    pub log: Log,
+    pub(crate) log: Log,
     /// `[hook]`
-    pub hook: Hook,
+    pub(crate) hook: Hook,
 }
 
 /// Where a mediator listens. A capital listens nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Network {
+pub(crate) struct Network {
     /// Addresses to listen on, TCP and QUIC (UDP) alike.
-    pub listen: Vec<ConfigAddress>,
+    pub(crate) listen: Vec<ConfigAddress>,
     /// How others reach it, where that differs from `listen`.
-    pub public: Vec<ConfigAddress>,
+    pub(crate) public: Vec<ConfigAddress>,
 }
 
 /// The officers' socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Socket {
+pub(crate) struct Socket {
     /// Where; `DIR/control.sock` when absent.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// The group whose members may open it, by number or by its name in `/etc/group`.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
     /// Permission bits in octal, like `"0660"`; `"0600"` when absent.
-    pub mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
 }
 
 /// What the node writes on stderr.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
+pub(crate) struct Log {
     /// Form of a line.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// Least level: error, warn, info, debug or trace; `info` when absent.
-    pub level: Level,
+    pub(crate) level: Level,
 }
 
 /// Form of the log.
@@ -75,7 +75,7 @@ pub enum LogFormat {
 /// Least level of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub(crate) enum Level {
     Error,
     Warn,
     #[default]
@@ -87,15 +87,15 @@ pub enum Level {
 /// A program that is told of urgent arrivals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// Program and arguments; none when empty. It gets the event as JSON on its standard input.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 /// An address in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct ConfigAddress(pub Address);
+pub(crate) struct ConfigAddress(pub(crate) Address);
 
 impl TryFrom<String> for ConfigAddress {
     type Error = AddressError;
@@ -108,7 +108,7 @@ impl TryFrom<String> for ConfigAddress {
 /// Permission bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Mode(pub u32);
+pub(crate) struct Mode(pub(crate) u32);
 
 impl TryFrom<String> for Mode {
     type Error = &'static str;
@@ -152,7 +152,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the configuration: the file that was named, or the usual one, or the defaults where there is none.
-    pub fn read(data: &DataDir, named: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(data: &DataDir, named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.map_or_else(|| data.config(), Path::to_owned);
         let bytes = match layout::read_bounded(&path, LONGEST) {
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
@@ -167,12 +167,12 @@ impl Config {
     }
 
     /// Reads a configuration's text. The error names line and column.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 
     /// Where the officers' socket is.
-    pub fn socket_path(&self, data: &DataDir) -> PathBuf {
+    pub(crate) fn socket_path(&self, data: &DataDir) -> PathBuf {
         self.socket.path.as_ref().map_or_else(|| data.socket(), |path| data.path().join(path))
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     notify::notify,
     runtime::{
         channel::End,
-        clock::{Clock, wall},
+        clock::Clock,
         news::{Cause, News},
         view::View,
     },

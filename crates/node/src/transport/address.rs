@@ -15,7 +15,7 @@ const MAX_LABEL_LEN: usize = 63;
 
 /// A validated `host:port`, such as `127.0.0.1:7701`, `[::1]:7701` or `relay.example:7701`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub(crate) struct Address {
     host: Host,
     port: u16,
 }
@@ -32,7 +32,7 @@ pub(crate) enum Host {
 /// Why a text is not an [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AddressError {
+pub(crate) enum AddressError {
     /// There is no `:port` at the end.
     #[error("an address needs a port, as in relay.example:7701 or [::1]:7701")]
     NoPort,
@@ -46,7 +46,7 @@ pub enum AddressError {
 
 impl Address {
     /// The address of a socket at `ip` and `port`.
-    pub fn from_ip(ip: IpAddr, port: u16) -> Self {
+    pub(crate) fn from_ip(ip: IpAddr, port: u16) -> Self {
         Self { host: Host::Ip(ip), port }
     }
 
@@ -55,7 +55,7 @@ impl Address {
     }
 
     /// The port, for TCP and UDP alike. 0 has a meaning only to a listener: any free one.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }
