@@ -186,7 +186,7 @@ pub(crate) fn status(level: Verdict) -> Status {
     };
     Status {
         party: id("washington"),
-        verdict: cause.unwrap_or_else(|| "line to tehran up via muscat".to_owned()),
+        verdict: cause.unwrap_or_else(|| "line open to tehran via muscat".to_owned()),
         level,
         channels: vec![ChannelStatus {
             name: "memo26".to_owned(),
@@ -224,7 +224,7 @@ fn a_status_begins_with_the_verdict_and_check_makes_it_an_exit_code() {
     let node = Node::on(&desk.socket());
     node.held().status = Some(status(Verdict::Up));
     let ended = desk.run(&["status", "--check"], "").with(Exit::Done);
-    assert!(ended.out.starts_with("line to tehran up via muscat\n"), "{}", ended.out);
+    assert!(ended.out.starts_with("line open to tehran via muscat\n"), "{}", ended.out);
     assert!(ended.out.contains("via muscat up 1.2 ms"), "{}", ended.out);
     node.held().status = Some(status(Verdict::Down));
     desk.run(&["status"], "").with(Exit::Done);

@@ -28,7 +28,7 @@ pub struct Status {
     /// Whose node: a party or a mediator.
     #[serde(with = "serde_text")]
     pub party: MemberId,
-    /// One line for people: `line to tehran up via muscat`.
+    /// One line for people: `line open to tehran via muscat`.
     pub verdict: String,
     /// The same for programs.
     pub level: Verdict,

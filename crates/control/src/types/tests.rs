@@ -53,7 +53,7 @@ fn states_are_ordered_as_steps() {
 #[test]
 fn a_status_has_the_names_of_the_interface() {
     let status = json!({
-        "party": "washington", "verdict": "line to tehran up via muscat", "level": "up",
+        "party": "washington", "verdict": "line open to tehran via muscat", "level": "up",
         "channels": [{
             "name": "memo26", "channel": "33".repeat(32), "title": "Memorandum of 2026",
             "peers": [{"party": "tehran", "state": "up", "since": "2026-11-23T09:00:00.000Z",

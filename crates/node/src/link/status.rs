@@ -319,23 +319,85 @@ fn verdict(identity: &Identity, channels: &[Channel], all: &[ChannelStatus]) -> 
         let connected = format!("{up} of {} capitals connected", parties.len());
         return (level, cannot.into_iter().chain([connected]).collect::<Vec<_>>().join("; "));
     }
-    let mut sentences: Vec<String> =
-        cannot.into_iter().chain(parties.iter().map(|peer| sentence(peer))).collect();
+    let mut sentences = cannot;
+    for (channel, status) in channels.iter().zip(all) {
+        let name = (channels.len() > 1).then_some(&*channel.name);
+        let parties = status.peers.iter().filter(|peer| is_party(channel, peer));
+        sentences.extend(parties.map(|peer| sentence(peer, name)));
+    }
     if level == Verdict::Degraded {
         let troubled = peers.iter().filter(|(peer, party)| !party && peer.state != LinkState::Up);
-        sentences.extend(
-            troubled.filter_map(|(peer, _)| Some(format!("{}: {}", peer.party, peer.cause.as_ref()?))),
-        );
+        for (peer, why) in troubled.filter_map(|(peer, _)| Some((peer, peer.cause.as_ref()?))) {
+            let said = format!("{}: {why}", peer.party);
+            // One mediator of several channels is one way, and troubled once.
+            if !sentences.contains(&said) {
+                sentences.push(said);
+            }
+        }
     }
     (level, sentences.join("; "))
 }
 
-fn sentence(peer: &Peer) -> String {
+/// How the line to a peer is; with the channel's name where there are several.
+fn sentence(peer: &Peer, channel: Option<&str>) -> String {
+    let whom = channel.map_or_else(|| peer.party.to_string(), |name| format!("{} in {name}", peer.party));
     if peer.state == LinkState::Up {
         let via = peer.paths.iter().find(|path| path.state == LinkState::Up);
         let via = via.map_or_else(String::new, |path| format!(" via {}", path.via));
-        return format!("line open to {}{via}", peer.party);
+        return format!("line open to {whom}{via}");
     }
     let cause = peer.cause.as_deref().unwrap_or("cause unknown");
-    format!("line to {} down: {cause}", peer.party)
+    format!("line to {whom} down: {cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use demarche_testkit::fixtures::Scene;
+
+    use super::*;
+
+    fn peer(party: &MemberId, mediator: &MemberId, state: LinkState) -> Peer {
+        Peer {
+            party: party.clone(),
+            state,
+            cause: (state != LinkState::Up).then(|| "it did not answer in time".to_owned()),
+            since: None,
+            last_heard: None,
+            paths: vec![Path { via: mediator.to_string(), state, rtt_ms: None }],
+            to_deliver: 0,
+        }
+    }
+
+    /// Two channels with one peer are two lines, and whoever reads of one must know which.
+    #[test]
+    fn of_several_channels_each_sentence_names_its_own() {
+        let scene = Scene::new(2);
+        let (me, tehran, muscat) = (&scene.parties[0], &scene.parties[1], &scene.mediator);
+        let identity = Identity { me: me.clone(), mediates: false };
+        let of = |states: &[(&str, LinkState)]| {
+            let channel = |name: &str| Channel { name: name.into(), charter: scene.charter.clone() };
+            let channels: Vec<Channel> = states.iter().map(|(name, _)| channel(name)).collect();
+            let all: Vec<ChannelStatus> = states
+                .iter()
+                .map(|(name, state)| ChannelStatus {
+                    name: (*name).to_owned(),
+                    channel: scene.channel(),
+                    title: scene.charter.title.clone(),
+                    peers: vec![peer(tehran, muscat, *state), peer(muscat, muscat, *state)],
+                    log: None,
+                    cannot_record: None,
+                })
+                .collect();
+            verdict(&identity, &channels, &all).1
+        };
+        assert_eq!(of(&[("memo26", LinkState::Up)]), "line open to tehran via muscat");
+        let down =
+            of(&[("memo26", LinkState::Down), ("other26", LinkState::Down), ("third26", LinkState::Up)]);
+        assert_eq!(down.matches("; muscat: it did not answer in time").count(), 1, "one mediator: {down}");
+        assert_eq!(
+            of(&[("memo26", LinkState::Up), ("other26", LinkState::Down)]),
+            "line open to tehran in memo26 via muscat; line to tehran in other26 down: it did not answer in time; \
+             muscat: it did not answer in time"
+        );
+    }
 }
