@@ -14,9 +14,19 @@ use std::{
     },
     path::Path,
     process::Command,
+    sync::{Arc, mpsc::Sender},
     time::Duration,
 };
 
+use demarche_control::{Client, ClientError, Code, SignedFile, types::Sent};
+use demarche_protocol::{
+    dispatch::{Content, Dispatch, Nature, Precedence, Statement},
+    document::SignedDocument,
+    hash::ChannelId,
+    identity::{keys::SecretKey, member::MemberId, openssh},
+    labels::Namespace,
+    time::Timestamp,
+};
 use support::{programs::Outcome, stage::Stage};
 
 const NOBODY: u32 = 65534;
@@ -33,19 +43,99 @@ fn s10_a_second_start_on_one_data_directory_refuses_and_the_first_goes_on() {
     stage.json_saying("washington", &["say", "--wait", "delivered", "--timeout", "30s"], "Still alone.");
 }
 
+/// Many officers hand in one statement after another, and SIGTERM comes in the middle: the node ends in time, what it had called recorded
+/// is there afterwards, and what it refused or left unanswered is there or can be sent again.
 #[test]
 fn sigterm_ends_a_busy_node_within_5_s_and_nothing_is_lost() {
+    const WRITERS: u64 = 16;
     let mut stage = Stage::open(programs!());
-    let sent = stage.json_saying("washington", &["say", "--wait", "recorded"], "Said just before the end.");
-    for id in ["washington", "muscat", "tehran"] {
+    let desk = Desk::of(&stage, "washington");
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let (told, recorded) = std::sync::mpsc::channel();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| runtime.spawn(desk.clone().write_until_refused(writer, told.clone())))
+        .collect();
+    // All are at it by now.
+    let mut answered: Vec<Sent> = recorded.iter().take(100).collect();
+    let (took, code) = stage.node_mut("washington").terminate();
+    assert_eq!(code, 0, "{}", stage.node("washington").log());
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+    drop(told);
+    answered.extend(recorded);
+    let left: Vec<SignedFile> =
+        writers.into_iter().map(|writer| runtime.block_on(writer).expect("no panic")).collect();
+    for id in ["muscat", "tehran"] {
         let (took, code) = stage.node_mut(id).terminate();
         assert_eq!(code, 0, "{id}: {}", stage.node(id).log());
         assert!(took < Duration::from_secs(5), "{id} took {took:?}");
     }
+
     stage.start();
-    let serial = sent["serial"].as_str().expect("serial");
-    let again = stage.json("washington", &["show", serial]);
-    assert_eq!(again["document"], sent["document"]);
+    let left: Vec<Sent> = left
+        .iter()
+        .map(|file| runtime.block_on(desk.client.send("memo26", file)).expect("the same file again"))
+        .collect();
+    let inbox = runtime.block_on(desk.client.inbox("memo26", true)).expect("inbox");
+    let mut here: Vec<_> = inbox.iter().map(|header| (&header.serial, header.document)).collect();
+    let mut sent: Vec<_> = answered.iter().chain(&left).map(|sent| (&sent.serial, sent.document)).collect();
+    here.sort();
+    sent.sort();
+    assert_eq!(here, sent, "each under the serial that was told, and nothing twice");
+    assert!(answered.len() >= 100 && left.len() as u64 == WRITERS, "{} and {}", answered.len(), left.len());
+}
+
+/// An officer's key and the way to the node.
+#[derive(Clone)]
+struct Desk {
+    client: Client,
+    key: Arc<SecretKey>,
+    channel: ChannelId,
+    party: MemberId,
+}
+
+impl Desk {
+    fn of(stage: &Stage, id: &str) -> Self {
+        let data = stage.node(id).data();
+        let read = |path: &Path| fs::read_to_string(path).expect("a file of the ceremony");
+        let charter =
+            SignedFile::from_json(&read(&data.join("channels/memo26/charter.json"))).expect("charter");
+        Self {
+            client: Client::new(data.join("control.sock")),
+            key: Arc::new(openssh::read(&read(&stage.dir.join(format!("{id}.officer"))), None).expect("key")),
+            channel: ChannelId::from(charter.document().expect("charter").id()),
+            party: id.parse().expect("id"),
+        }
+    }
+
+    /// Hands in one statement after another, and tells what was recorded. Gives the one that was not.
+    async fn write_until_refused(self, writer: u64, told: Sender<Sent>) -> SignedFile {
+        for number in 0.. {
+            let content = Content::Statement(Statement {
+                case: None,
+                title: None,
+                body: format!("statement {number} of writer {writer}"),
+            });
+            let dispatch = Dispatch {
+                channel: self.channel,
+                party: self.party.clone(),
+                nature: Nature::Test,
+                precedence: Precedence::Routine,
+                written_at: Timestamp::from_millis(1_793_491_200_000),
+                content,
+            };
+            let document =
+                SignedDocument::unsigned(dispatch.render()).signed_by(Namespace::Dispatch, &self.key);
+            let file = SignedFile::of(&document).expect("file");
+            match self.client.send("memo26", &file).await {
+                Ok(sent) => told.send(sent).expect("the test waits"),
+                // Said before it had any effect, or not answered at all: an officer may send it again.
+                Err(ClientError::Problem(why)) if why.code == Code::Stopping => return file,
+                Err(ClientError::NotReachable { .. } | ClientError::Broken(_)) => return file,
+                Err(why) => panic!("{why}"),
+            }
+        }
+        unreachable!("it is refused one day")
+    }
 }
 
 #[test]
