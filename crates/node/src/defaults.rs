@@ -69,7 +69,7 @@ pub(crate) const NEW_LINE: Duration = Duration::from_secs(5);
 pub(crate) const LINE_TEST: Duration = Duration::from_secs(10);
 
 /// Documents in one roster exchange: cards, roots and revocations of a channel of 32 members, several times over.
-pub(crate) const ROSTER_DOCUMENTS: usize = 256;
+pub(crate) const EXCHANGE_DOCUMENTS: usize = 256;
 
 /// Bytes of one roster exchange in each direction.
 pub(crate) const ROSTER_BYTES: usize = 512 << 10;

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    defaults::{ROSTER_BYTES, ROSTER_DOCUMENTS, ROSTER_TIME},
+    defaults::{EXCHANGE_DOCUMENTS, ROSTER_BYTES, ROSTER_TIME},
     transport::NodeId,
 };
 
@@ -103,7 +103,7 @@ async fn write(
 ) -> Result<(), ExchangeError> {
     let mut body = Vec::new();
     let mut count = 0_u16;
-    for document in documents.iter().take(ROSTER_DOCUMENTS) {
+    for document in documents.iter().take(EXCHANGE_DOCUMENTS) {
         let bytes = codec::encode(document);
         // What does not fit is brought by somebody else, or inside a session.
         if body.len() + 4 + bytes.len() > ROSTER_BYTES {
@@ -120,7 +120,7 @@ async fn write(
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<SignedDocument>, ExchangeError> {
     let count = usize::from(stream.read_u16().await?);
-    if count > ROSTER_DOCUMENTS {
+    if count > EXCHANGE_DOCUMENTS {
         return Err(ExchangeError::TooMuch);
     }
     let mut documents = Vec::new();
@@ -212,6 +212,6 @@ mod tests {
         let many: Vec<_> = (0..1000).map(document).collect();
         let (mut a, mut b) = duplex(1 << 20);
         write(&mut a, &many).await.unwrap();
-        assert!(read(&mut b).await.unwrap().len() <= ROSTER_DOCUMENTS);
+        assert!(read(&mut b).await.unwrap().len() <= EXCHANGE_DOCUMENTS);
     }
 }

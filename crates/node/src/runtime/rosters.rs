@@ -40,7 +40,7 @@ fn knows(roster: &Roster, node: NodeId) -> bool {
 
 /// What of the documents is news for a roster. Anybody may bring documents with signatures that take a while to check, so that is
 /// done where it holds up no other task.
-async fn news(mut roster: Roster, documents: Arc<[SignedDocument]>) -> Vec<SignedDocument> {
+async fn unknown_to(mut roster: Roster, documents: Arc<[SignedDocument]>) -> Vec<SignedDocument> {
     let check = move || {
         documents.iter().filter(|document| matches!(roster.offer(document), Ok(true))).cloned().collect()
     };
@@ -81,7 +81,7 @@ impl Rosters for CapitalRosters {
             for channel in channels {
                 // Only what is news costs the channel a step; the rest is for other channels, or known, or wrong.
                 let roster = channel.roster().borrow().clone();
-                for document in news(roster, Arc::clone(&documents)).await {
+                for document in unknown_to(roster, Arc::clone(&documents)).await {
                     match channel.roster_document(document.clone()).await {
                         Ok(()) => tracing::info!(channel = channel.name(), ?document, "a roster document was taken in"),
                         Err(AskError::Stopping) => return,
@@ -223,7 +223,7 @@ impl Rosters for MediatorRosters {
         async move {
             let documents = in_order(documents);
             for (channel, roster) in rosters.current() {
-                for document in news(roster, Arc::clone(&documents)).await {
+                for document in unknown_to(roster, Arc::clone(&documents)).await {
                     if rosters.offer(channel, &document).await == Offered::Taken {
                         tracing::info!(
                             channel = channel.short(),

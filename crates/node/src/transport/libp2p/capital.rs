@@ -81,7 +81,7 @@ impl Driver {
         };
         if let Some(up) = link.up() {
             self.close(up.connection, "the mediator left the directory");
-            self.outbox.tell(TransportEvent::MediatorDown {
+            self.backlog.tell(TransportEvent::MediatorDown {
                 node,
                 reason: "the mediator left the directory".to_owned(),
             });
@@ -167,7 +167,7 @@ impl Driver {
         {
             connection.ends_at = None;
             if let Some((address, carrier)) = dialled.or_else(|| plain(&base)) {
-                self.outbox.tell(TransportEvent::MediatorUp { node, address, carrier });
+                self.backlog.tell(TransportEvent::MediatorUp { node, address, carrier });
             }
         } else if surplus {
             self.close(id, "one connection to a mediator is enough");
@@ -179,7 +179,7 @@ impl Driver {
         if let Some(link) = self.links.get_mut(&expected)
             && let Some(address) = link.dial_failed(id, &trouble, now)
         {
-            self.outbox.tell(TransportEvent::WrongNode { address, expected, found });
+            self.backlog.tell(TransportEvent::WrongNode { address, expected, found });
         }
         self.close(id, "not the node that was looked for");
     }
@@ -192,7 +192,7 @@ impl Driver {
                 if let Some(link) = self.links.get_mut(&node)
                     && let Some(address) = link.dial_failed(id, &reason, now)
                 {
-                    self.outbox.tell(TransportEvent::MediatorUnreachable { node, address, reason });
+                    self.backlog.tell(TransportEvent::MediatorUnreachable { node, address, reason });
                 }
             }
             Some(Purpose::Circuit { peer, via }) => {
@@ -212,7 +212,7 @@ impl Driver {
             && let Some(link) = self.links.get_mut(&node)
             && link.reserved()
         {
-            self.outbox.tell(TransportEvent::Reserved { node });
+            self.backlog.tell(TransportEvent::Reserved { node });
         }
     }
 
@@ -221,7 +221,7 @@ impl Driver {
         for (node, link) in &mut self.links {
             if let Some(news) = link.listener_closed(listener, trouble, now) {
                 if news {
-                    self.outbox
+                    self.backlog
                         .tell(TransportEvent::ReservationLost { node: *node, reason: trouble.to_owned() });
                 }
                 return;
@@ -243,7 +243,7 @@ impl Driver {
         };
         let known = self.connections.get(&id).is_some_and(Connection::known);
         if known && self.circuits_between(peer, via).len() == 1 {
-            self.outbox.tell(TransportEvent::CircuitUp { peer, via });
+            self.backlog.tell(TransportEvent::CircuitUp { peer, via });
         }
         if let Some(Purpose::Circuit { peer, via }) = purpose {
             for (kind, reply) in self.waiting.remove(&(peer, via)).unwrap_or_default().0 {
@@ -268,12 +268,12 @@ impl Driver {
         let node = connection.node;
         if let Some(via) = connection.via {
             if connection.known() && self.circuits_between(node, via).is_empty() {
-                self.outbox.tell(TransportEvent::CircuitDown { peer: node, via, reason: reason.to_owned() });
+                self.backlog.tell(TransportEvent::CircuitDown { peer: node, via, reason: reason.to_owned() });
             }
         } else if let Some(link) = self.links.get_mut(&node)
             && link.disconnected(id, now)
         {
-            self.outbox.tell(TransportEvent::MediatorDown { node, reason: reason.to_owned() });
+            self.backlog.tell(TransportEvent::MediatorDown { node, reason: reason.to_owned() });
         }
     }
 

@@ -19,13 +19,13 @@ use tokio::{
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use super::{
+    backlog::Backlog,
     capital::{Errand, Waiting},
     errors::chain,
     identity::node_id,
     known::Known,
     link::Link,
     multiaddr::{before_circuit, is_quic, readable},
-    outbox::Outbox,
     stack::{Behaviour, BehaviourEvent},
     streams::{Inbound, Reply},
     twice::Displacements,
@@ -70,7 +70,7 @@ pub(super) struct Driver {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) directory: watch::Receiver<Directory>,
     pub(super) admission: watch::Receiver<Admission>,
-    pub(super) outbox: Outbox,
+    pub(super) backlog: Backlog,
     pub(super) known: Known,
     pub(super) connections: HashMap<ConnectionId, Connection>,
     /// Capital: the way to each mediator of the directory.
@@ -132,7 +132,7 @@ impl Driver {
                 },
                 Ok(()) = self.directory.changed() => self.on_directory(),
                 Ok(()) = self.admission.changed() => self.on_admission(),
-                () = self.outbox.flush_one(), if !self.outbox.is_empty() => {}
+                () = self.backlog.flush_one(), if !self.backlog.is_empty() => {}
                 () = sleep_until(wake_at) => {}
             }
         };
@@ -245,7 +245,7 @@ impl Driver {
                 connection.last_pong = now;
                 if connection.known() {
                     let event = TransportEvent::Rtt { peer: connection.node, via: connection.via, rtt: *rtt };
-                    self.outbox.tell(event);
+                    self.backlog.tell(event);
                 }
             }
             // A failed ping may succeed at the next try; what counts is how long none has been answered.
@@ -355,7 +355,7 @@ impl Driver {
             known: connection.known(),
             stream: Box::new(stream.compat()),
         };
-        if !self.outbox.deliver(incoming) {
+        if !self.backlog.deliver(incoming) {
             self.refuse(Some(node), Refusal::Busy);
         }
     }
@@ -396,7 +396,7 @@ impl Driver {
     pub(super) fn refuse(&mut self, who: Option<NodeId>, why: Refusal) {
         // In the log it stands where its words are weighed: what strangers do must not fill the disk.
         tracing::debug!(?who, ?why, "refused");
-        self.outbox.tell(TransportEvent::Refused { who, why });
+        self.backlog.tell(TransportEvent::Refused { who, why });
     }
 }
 

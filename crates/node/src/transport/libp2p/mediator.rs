@@ -42,7 +42,7 @@ impl Driver {
         };
         let node = connection.node;
         if self.connections_of(node).len() == 1 {
-            self.outbox.tell(TransportEvent::PeerConnected {
+            self.backlog.tell(TransportEvent::PeerConnected {
                 node,
                 from: connection.place(),
                 admitted: connection.known(),
@@ -54,7 +54,7 @@ impl Driver {
     pub(super) fn on_node_left(&mut self, connection: &Connection, reason: String) {
         let node = connection.node;
         if self.connections_of(node).is_empty() {
-            self.outbox.tell(TransportEvent::PeerDisconnected { node, reason });
+            self.backlog.tell(TransportEvent::PeerDisconnected { node, reason });
         }
     }
 
@@ -99,7 +99,7 @@ impl Driver {
         else {
             return;
         };
-        self.outbox.tell(TransportEvent::PeerReserved { node });
+        self.backlog.tell(TransportEvent::PeerReserved { node });
         let older: Vec<_> = self
             .connections
             .iter()
@@ -112,7 +112,7 @@ impl Driver {
         for (other, alive, other_place) in older {
             self.close(other, "a newer connection of the same node reserved");
             if alive && self.displacements.note(node, now) {
-                self.outbox.tell(TransportEvent::SeenTwice { node, places: [other_place, place.clone()] });
+                self.backlog.tell(TransportEvent::SeenTwice { node, places: [other_place, place.clone()] });
             }
         }
     }
@@ -129,7 +129,7 @@ impl Driver {
             return;
         }
         self.circuits.push((source, destination));
-        self.outbox.tell(TransportEvent::CircuitOpened { source, destination });
+        self.backlog.tell(TransportEvent::CircuitOpened { source, destination });
     }
 
     fn on_parted(&mut self, source: &PeerId, destination: &PeerId) {
@@ -139,7 +139,7 @@ impl Driver {
         let ends = (source, destination);
         if let Some(index) = self.circuits.iter().position(|circuit| *circuit == ends) {
             self.circuits.swap_remove(index);
-            self.outbox.tell(TransportEvent::CircuitClosed { source, destination });
+            self.backlog.tell(TransportEvent::CircuitClosed { source, destination });
         }
     }
 

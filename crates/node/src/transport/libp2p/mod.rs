@@ -3,6 +3,7 @@
 //! `stack.rs` composes the protocols, `driver.rs` is the task, this file is the handle and how a node starts. No
 //! libp2p type leaves this folder.
 
+mod backlog;
 mod backoff;
 mod capital;
 mod close;
@@ -16,7 +17,6 @@ mod known;
 mod link;
 mod mediator;
 mod multiaddr;
-mod outbox;
 mod stack;
 mod start;
 mod streams;

@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 
 use super::{
     Libp2pTransport,
+    backlog::Backlog,
     driver::Driver,
     errors::chain,
     identity::node_id,
     known::Known,
     multiaddr::{ip, multiaddr, port},
-    outbox::Outbox,
     stack::{self, Behaviour},
     twice::Displacements,
 };
@@ -106,14 +106,14 @@ pub(crate) async fn start(config: Config) -> Result<(Libp2pTransport, Events), S
     let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
     let (directory, directory_seen) = watch::channel(Directory::default());
     let (admission, admission_seen) = watch::channel(Admission::default());
-    let (outbox, events) = Outbox::new();
+    let (backlog, events) = Backlog::new();
     let driver = Driver {
         swarm,
         is_mediator,
         commands: command_queue,
         directory: directory_seen,
         admission: admission_seen,
-        outbox,
+        backlog,
         known,
         connections: HashMap::new(),
         links: BTreeMap::new(),

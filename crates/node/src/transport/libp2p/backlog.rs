@@ -11,17 +11,17 @@ use crate::transport::{
     defaults::{EVENT_BACKLOG, EVENT_QUEUE},
 };
 
-pub(super) struct Outbox {
+pub(super) struct Backlog {
     waiting: VecDeque<TransportEvent>,
     sender: mpsc::Sender<TransportEvent>,
 }
 
-impl Outbox {
+impl Backlog {
     pub(super) fn new() -> (Self, mpsc::Receiver<TransportEvent>) {
         // The queue itself is in `waiting`, where its kinds can be told apart.
         let (sender, receiver) = mpsc::channel(1);
-        let outbox = Self { waiting: VecDeque::new(), sender };
-        (outbox, receiver)
+        let backlog = Self { waiting: VecDeque::new(), sender };
+        (backlog, receiver)
     }
 
     /// Sends an event, or leaves it out according to its kind.
@@ -73,18 +73,18 @@ mod tests {
 
     #[tokio::test]
     async fn link_states_survive_a_slow_reader_and_pings_do_not() {
-        let (mut outbox, mut receiver) = Outbox::new();
+        let (mut backlog, mut receiver) = Backlog::new();
         let node = NodeId::from_bytes([1; 32]);
         for _ in 0..EVENT_QUEUE {
-            outbox.tell(TransportEvent::Rtt { peer: node, via: None, rtt: Duration::ZERO });
+            backlog.tell(TransportEvent::Rtt { peer: node, via: None, rtt: Duration::ZERO });
         }
-        outbox.tell(TransportEvent::Reserved { node });
+        backlog.tell(TransportEvent::Reserved { node });
         let mut pings = 0;
-        while !outbox.is_empty() {
-            outbox.flush_one().await;
+        while !backlog.is_empty() {
+            backlog.flush_one().await;
             match receiver.recv().await {
                 Some(TransportEvent::Rtt { .. }) => pings += 1,
-                Some(TransportEvent::Reserved { .. }) => assert!(outbox.is_empty()),
+                Some(TransportEvent::Reserved { .. }) => assert!(backlog.is_empty()),
                 other => panic!("unexpected {other:?}"),
             }
         }
