@@ -65,6 +65,10 @@ pub(crate) const HOOK_QUEUE: usize = 256;
 /// How long it is waited for the line to stand again while the node takes a new card.
 pub(crate) const NEW_LINE: Duration = Duration::from_secs(5);
 
+/// How long a mediator over which a peer was not reached stands behind the others. A session's own tries are seconds apart: in
+/// this time each of the others has its turn, and then the nearest is the nearest again.
+pub(crate) const FAILED_WAY: Duration = Duration::from_secs(60);
+
 /// How long a line test may take over all paths.
 pub(crate) const LINE_TEST: Duration = Duration::from_secs(10);
 

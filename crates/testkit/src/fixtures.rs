@@ -76,7 +76,7 @@ pub struct Scene {
     pub charter: Verified<Charter>,
     /// The parties.
     pub parties: Vec<MemberId>,
-    /// The mediator.
+    /// The mediator; the first, where there are several.
     pub mediator: MemberId,
 }
 
@@ -103,7 +103,9 @@ pub fn card(member: &str, serial: u64) -> SignedDocument {
 
 /// A mediator's card.
 pub fn mediator_card(member: &str, serial: u64) -> SignedDocument {
-    let addresses = vec!["127.0.0.1:7701".parse().expect("an address")];
+    // Each listens at a place of its own.
+    let port = if member == "muscat" { 7701 } else { 7702 };
+    let addresses = vec![format!("127.0.0.1:{port}").parse().expect("an address")];
     sign_card(member, serial, Role::Mediator { addresses }, &NodeKeys::of(member, serial).node)
 }
 
@@ -137,6 +139,18 @@ impl Scene {
     /// # Panics
     /// When there are more parties than names.
     pub fn with_policy(parties: usize, policy: Policy) -> Self {
+        Self::of(parties, &["muscat"], policy)
+    }
+
+    /// The same with these mediators.
+    ///
+    /// # Panics
+    /// When there are more parties than names.
+    pub fn with_mediators(parties: usize, mediators: &[&str]) -> Self {
+        Self::of(parties, mediators, Policy::default())
+    }
+
+    fn of(parties: usize, mediators: &[&str], policy: Policy) -> Self {
         let names = &PARTIES[..parties];
         let provision = |code: &str, precedence| Provision {
             code: code.to_owned(),
@@ -147,16 +161,16 @@ impl Scene {
             title: "Memorandum of Understanding".to_owned(),
             drafted_at: DRAFTED,
             parties: names.iter().map(|name| member(name)).collect(),
-            mediators: vec![member("muscat")],
+            mediators: mediators.iter().map(|name| member(name)).collect(),
             provisions: vec![provision("3.2", Some(Precedence::Flash)), provision("4", None)],
             policy,
         };
         let mut document = SignedDocument::unsigned(charter.render());
-        for name in names.iter().chain(&["muscat"]) {
+        for name in names.iter().chain(mediators) {
             document = document.signed_by(Namespace::Charter, &root(name));
         }
         let charter = Charter::verify(&document).expect("a charter that all have signed");
-        Self { charter, parties: names.iter().map(|name| id(name)).collect(), mediator: id("muscat") }
+        Self { charter, parties: names.iter().map(|name| id(name)).collect(), mediator: id(mediators[0]) }
     }
 
     /// The channel.

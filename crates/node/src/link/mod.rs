@@ -7,12 +7,13 @@ pub(crate) mod status;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use demarche_protocol::time::Timestamp;
 
 use crate::{
+    defaults::FAILED_WAY,
     runtime::clock::wall,
     transport::{NodeId, Refusal, TransportEvent},
 };
@@ -80,6 +81,8 @@ struct State {
     direct: BTreeMap<NodeId, Link>,
     /// Ways to peers over mediators.
     circuits: BTreeMap<(NodeId, NodeId), Link>,
+    /// Ways to peers over mediators on which the last try was in vain, and when.
+    failed: BTreeMap<(NodeId, NodeId), Instant>,
 }
 
 impl Links {
@@ -100,6 +103,8 @@ impl Links {
                 let link = state.direct(*node, now);
                 link.goes_up(now);
                 link.address = Some(address.to_string());
+                // Whatever was wrong with it may be over.
+                state.failed.retain(|(_, via), _| via != node);
                 return true;
             }
             TransportEvent::MediatorDown { node, reason } => state.direct(*node, now).goes_down(now, reason),
@@ -153,6 +158,7 @@ impl Links {
         let mut state = self.lock();
         state.direct.retain(|node, _| known(*node));
         state.circuits.retain(|(peer, via), _| known(*peer) && known(*via));
+        state.failed.retain(|(peer, via), _| known(*peer) && known(*via));
     }
 
     /// The direct way to a node.
@@ -165,16 +171,39 @@ impl Links {
         self.lock().circuits.get(&(peer, via)).cloned()
     }
 
-    /// The connected mediator over which a peer is best reached: one over which a circuit stands, then the nearest.
+    /// A peer was not reached over a mediator: the others come first for a while.
+    pub(crate) fn failed(&self, peer: NodeId, via: NodeId) {
+        self.lock().failed.insert((peer, via), Instant::now());
+    }
+
+    /// A mediator carries a session with a peer.
+    pub(crate) fn carried(&self, peer: NodeId, via: NodeId) {
+        self.lock().failed.remove(&(peer, via));
+    }
+
+    /// The connected mediator over which a peer is best reached: one that has not failed just now, else the one whose failure is
+    /// longest ago; of those one over which a circuit stands, then the nearest.
     pub(crate) fn best(&self, peer: NodeId, mediators: &[NodeId]) -> Option<NodeId> {
+        self.best_at(peer, mediators, Instant::now()).map(|(via, _)| via)
+    }
+
+    /// The same, unless every one of them has just failed.
+    pub(crate) fn untried(&self, peer: NodeId, mediators: &[NodeId]) -> Option<NodeId> {
+        let best = self.best_at(peer, mediators, Instant::now());
+        best.filter(|(_, failed)| failed.is_none()).map(|(via, _)| via)
+    }
+
+    /// The best, and when it has failed if that was just now.
+    fn best_at(&self, peer: NodeId, mediators: &[NodeId], now: Instant) -> Option<(NodeId, Option<Instant>)> {
         let state = self.lock();
         let up = mediators.iter().filter(|node| state.direct.get(node).is_some_and(|link| link.up));
-        up.min_by_key(|node| {
+        let failed = |node| state.failed.get(&(peer, node)).copied().filter(|at| now < *at + FAILED_WAY);
+        let best = up.min_by_key(|node| {
             let circuit = state.circuits.get(&(peer, **node)).is_some_and(|link| link.up);
             let rtt = state.direct.get(node).and_then(|link| link.rtt);
-            (!circuit, rtt.unwrap_or(Duration::MAX))
-        })
-        .copied()
+            (failed(**node), !circuit, rtt.unwrap_or(Duration::MAX))
+        });
+        best.map(|best| (*best, failed(*best)))
     }
 }
 
@@ -210,5 +239,44 @@ pub(crate) fn refusal(why: &Refusal) -> String {
         Refusal::ForeignKey => "a key that is not Ed25519".to_owned(),
         Refusal::Removed => "a node that is no longer in the roster".to_owned(),
         _ => "refused".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: NodeId = NodeId::from_bytes([1; 32]);
+    const NEAR: NodeId = NodeId::from_bytes([2; 32]);
+    const FAR: NodeId = NodeId::from_bytes([3; 32]);
+    const BOTH: [NodeId; 2] = [NEAR, FAR];
+
+    fn up(links: &Links, node: NodeId, millis: u64) {
+        let address = "127.0.0.1:7701".parse().unwrap();
+        links.enter(&TransportEvent::MediatorUp { node, address, carrier: crate::transport::Carrier::Tcp });
+        let rtt = Duration::from_millis(millis);
+        links.enter(&TransportEvent::Rtt { peer: node, via: None, rtt });
+    }
+
+    #[test]
+    fn a_mediator_that_fails_a_peer_stands_behind_the_others_for_a_while() {
+        let links = Links::new();
+        assert_eq!(links.best(PEER, &BOTH), None, "none is connected");
+        up(&links, NEAR, 5);
+        up(&links, FAR, 50);
+        assert_eq!(links.best(PEER, &BOTH), Some(NEAR));
+        links.enter(&TransportEvent::CircuitUp { peer: PEER, via: NEAR });
+        links.failed(PEER, NEAR);
+        assert_eq!(links.best(PEER, &BOTH), Some(FAR), "also when a circuit stands that swallows everything");
+        assert_eq!(links.best(FAR, &BOTH), Some(NEAR), "for that peer alone");
+        links.failed(PEER, FAR);
+        assert_eq!(links.untried(PEER, &BOTH), None);
+        assert_eq!(links.best(PEER, &BOTH), Some(NEAR), "they take turns");
+        links.carried(PEER, FAR);
+        assert_eq!(links.untried(PEER, &BOTH), Some(FAR));
+        let later = Instant::now() + FAILED_WAY;
+        assert_eq!(links.best_at(PEER, &BOTH, later), Some((NEAR, None)), "and it is forgotten");
+        up(&links, NEAR, 5);
+        assert_eq!(links.best(PEER, &BOTH), Some(NEAR), "as when the mediator is back");
     }
 }

@@ -191,10 +191,13 @@ impl Running {
         }
     }
 
+    fn mediators(&self) -> Vec<NodeId> {
+        self.directory.mediators.iter().map(|path| path.node).collect()
+    }
+
     /// Brings the roster to every mediator that is connected, and to peers who have not had it.
     fn bring_to_all(&mut self) {
-        let mediators: Vec<NodeId> = self.directory.mediators.iter().map(|path| path.node).collect();
-        for node in mediators {
+        for node in self.mediators() {
             if self.board.links.direct(node).is_some_and(|link| link.up) {
                 self.bring(RosterTarget::Mediator(node));
             }
@@ -204,7 +207,7 @@ impl Running {
 
     /// A peer that does not know our new card yet takes no session from us: so it gets the card first.
     fn bring_to_peers(&mut self) {
-        let mediators: Vec<NodeId> = self.directory.mediators.iter().map(|path| path.node).collect();
+        let mediators = self.mediators();
         let peers: Vec<NodeId> = self.directory.peers.difference(&self.told).copied().collect();
         for peer in peers {
             if let Some(via) = self.board.links.best(peer, &mediators) {
@@ -247,8 +250,11 @@ impl Running {
                     self.bring(target.clone());
                 }
             }
-            RosterTarget::Peer { peer, .. } => {
+            RosterTarget::Peer { peer, via } => {
                 self.under_way.remove(peer);
+                if outcome != Exchange::Done {
+                    self.board.links.failed(*peer, *via);
+                }
                 match outcome {
                     Exchange::Done => {
                         self.told.insert(*peer);
@@ -257,7 +263,13 @@ impl Running {
                         }
                     }
                     Exchange::Failed => self.bring_to_peers(),
-                    Exchange::Absent => {}
+                    // Perhaps at another mediator. One that is at none tells us when it comes.
+                    Exchange::Absent => {
+                        let mediators = self.mediators();
+                        if let Some(via) = self.board.links.untried(*peer, &mediators) {
+                            self.bring(RosterTarget::Peer { peer: *peer, via });
+                        }
+                    }
                 }
             }
             RosterTarget::Address(_) => {}

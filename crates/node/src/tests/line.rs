@@ -155,6 +155,37 @@ async fn an_event_tells_the_same_moment_whenever_it_is_read() {
     }
 }
 
+/// A mediator to which both are connected and which carries nothing: when another one is there, that one carries the line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mediator_that_carries_nothing_is_left_for_another() {
+    for [barren, sound] in [["geneva", "muscat"], ["muscat", "geneva"]] {
+        let stage = Stage::with(Scene::with_mediators(2, &["muscat", "geneva"]));
+        let (washington, tehran) = (stage.party(0), stage.party(1));
+        let [barren, sound] = [barren, sound].map(|name| name.parse::<MemberId>().unwrap());
+        let mut nodes = vec![stage.start(&barren).await, stage.start(&sound).await];
+        stage.network.make_barren(node_of(&barren, 1));
+        for party in [&washington, &tehran] {
+            stage.network.cut(node_of(party, 1), node_of(&sound, 1));
+        }
+        let (w, t) = (stage.start(&washington).await, stage.start(&tehran).await);
+        let begun = std::time::Instant::now();
+        while !w.client.status().await.unwrap().verdict.contains("is not connected to the mediator") {
+            assert!(begun.elapsed() < PATIENCE, "it has been tried in vain");
+            tokio::task::yield_now().await;
+        }
+        for party in [&washington, &tehran] {
+            stage.network.mend(node_of(party, 1), node_of(&sound, 1));
+        }
+        let sent =
+            w.send(&stage.signed(&washington, Precedence::Flash, fixtures::breach("by the other"))).await;
+        w.until_kind(EventKind::Delivered, &sent.document.to_string()).await;
+        nodes.extend([w, t]);
+        for node in nodes {
+            node.end().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_notices_outstanding_all_arrive() {
     let stage = Stage::new();

@@ -87,7 +87,11 @@ impl Stage {
 
     /// So many capitals.
     fn of(parties: usize) -> Self {
-        let scene = Scene::new(parties);
+        Self::with(Scene::new(parties))
+    }
+
+    /// Those of a scene.
+    fn with(scene: Scene) -> Self {
         let stage = Self { scene, network: Network::new(), homes: BTreeMap::new() };
         let members: Vec<MemberId> = stage.members();
         let homes = members.iter().map(|member| (member.clone(), tempfile::tempdir().unwrap())).collect();
@@ -107,7 +111,7 @@ impl Stage {
             write_json(&channel.charter(), scene.charter.document());
             let mut left: Vec<SignedDocument> =
                 self.members().iter().map(|other| self.card(other, 1)).collect();
-            if member != scene.mediator {
+            if !self.mediates(&member) {
                 let duties = [Duty::Draft, Duty::Release, Duty::Acknowledge];
                 left.push(fixtures::officer(&member, 1, &duties));
             }
@@ -118,7 +122,12 @@ impl Stage {
     }
 
     fn members(&self) -> Vec<MemberId> {
-        self.scene.parties.iter().chain([&self.scene.mediator]).cloned().collect()
+        let mediators = self.scene.charter.mediators.iter().map(|mediator| &mediator.id);
+        self.scene.parties.iter().chain(mediators).cloned().collect()
+    }
+
+    fn mediates(&self, member: &MemberId) -> bool {
+        self.scene.charter.mediators.iter().any(|mediator| mediator.id == *member)
     }
 
     fn data(&self, member: &MemberId) -> DataDir {
@@ -126,7 +135,7 @@ impl Stage {
     }
 
     fn card(&self, member: &MemberId, serial: u64) -> SignedDocument {
-        if *member == self.scene.mediator {
+        if self.mediates(member) {
             fixtures::mediator_card(member.as_str(), serial)
         } else {
             fixtures::card(member.as_str(), serial)

@@ -42,6 +42,8 @@ struct State {
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Who is presented in whose place.
     misled: BTreeMap<(NodeId, NodeId), NodeId>,
+    /// Mediators that know of nobody.
+    barren: BTreeSet<NodeId>,
     /// Capital and mediator that are connected.
     links: BTreeSet<(NodeId, NodeId)>,
     /// Those of them with a reservation.
@@ -101,6 +103,11 @@ impl Network {
         let mut state = self.lock();
         state.cut.remove(&wire(a, b));
         state.settle("the wire is mended");
+    }
+
+    /// From now on, a mediator says of everybody that they are not there.
+    pub(crate) fn make_barren(&self, mediator: NodeId) {
+        self.lock().barren.insert(mediator);
     }
 
     /// From now on, mediators bring what `from` opens to `to` to `instead`. (On a real network the transport finds that out
@@ -248,7 +255,7 @@ impl State {
         if !self.reserved.contains(&(from, via)) {
             return Err(OpenError::Refused);
         }
-        if !self.reserved.contains(&(to, via)) {
+        if self.barren.contains(&via) || !self.reserved.contains(&(to, via)) {
             return Err(OpenError::PeerAbsent);
         }
         if !self.joined(from, to, via) {

@@ -51,10 +51,17 @@ pub(super) struct PeerLine {
 pub(super) enum Stage {
     /// Its opener waits for our answer.
     Waiting(Incoming),
-    /// A task is at it; dropping this ends it.
-    Handshake { _task: Running },
+    /// A task is at it; dropping this ends it. Where we opened it, with the way.
+    Handshake { _task: Running, way: Option<Way> },
     /// It carries frames.
     Live(Box<Live>),
+}
+
+/// A peer's node, and the mediator over which it is to be reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    peer: NodeId,
+    via: NodeId,
 }
 
 /// A task that ends with its owner.
@@ -156,10 +163,10 @@ impl Task {
     fn open(&mut self, peer: &MemberId, id: SessionId) -> Result<(), String> {
         let roster = self.machine.roster();
         let card = roster.current(peer).ok_or("no current card of it is known here")?.clone();
-        let via = self.links.best(node_of(&card), &mediators(roster));
-        let via = via.ok_or("no mediator is reachable")?;
+        let node = node_of(&card);
+        let via = self.links.best(node, &mediators(roster)).ok_or("no mediator is reachable")?;
         let work = handshake::open(self.ground.clone(), roster.clone(), self.transport.clone(), card, via);
-        self.run_handshake(peer, id, work);
+        self.run_handshake(peer, id, Some(Way { peer: node, via }), work);
         Ok(())
     }
 
@@ -168,13 +175,14 @@ impl Task {
         let Some(Stage::Waiting(incoming)) = line.stages.remove(&id) else { return };
         let roster = self.machine.roster().clone();
         let work = handshake::answer(self.ground.clone(), roster, incoming, Some(peer.clone()));
-        self.run_handshake(peer, id, work);
+        self.run_handshake(peer, id, None, work);
     }
 
     fn run_handshake(
         &mut self,
         peer: &MemberId,
         id: SessionId,
+        way: Option<Way>,
         work: impl Future<Output = Result<Shaken, Failure>> + Send + 'static,
     ) {
         let outcomes = self.outcomes_to.clone();
@@ -185,7 +193,7 @@ impl Task {
             let _ = outcomes.send(Outcome { with, result });
         });
         if let Some(line) = self.lines.get_mut(peer) {
-            line.stages.insert(id, Stage::Handshake { _task: Running(task) });
+            line.stages.insert(id, Stage::Handshake { _task: Running(task), way });
         }
     }
 
@@ -245,15 +253,14 @@ impl Task {
         let admitted = admitted.and_then(|shaken| self.admit(shaken));
         let Some(line) = self.lines.get_mut(&peer) else { return };
         // One that was given up while its last word was on the way.
-        if line.stages.remove(&id).is_none() {
-            return;
-        }
+        let Some(stage) = line.stages.remove(&id) else { return };
         let decisions = match admitted {
             Ok(session) => {
                 line.stages.insert(id, Stage::Live(Box::new(session)));
                 line.sessions.completed(id, now)
             }
             Err(why) => {
+                self.note_failed_way(&peer, &stage);
                 self.note_cause(&peer, &why);
                 self.lines.get_mut(&peer).map_or_else(Vec::new, |line| line.sessions.closed(id, now))
             }
@@ -310,6 +317,9 @@ impl Task {
         let Some(session) = line.live(id) else { return };
         session.tell_room = true;
         let via = session.via;
+        if let Some(card) = self.machine.roster().current(peer) {
+            self.links.carried(node_of(card), via);
+        }
         let was_up = std::mem::replace(&mut line.state.up, true);
         line.state.via = Some(via);
         line.state.cause = None;
@@ -338,8 +348,28 @@ impl Task {
             (Some(Stage::Live(session)), Ending::Rekeyed | Ending::Expired) => {
                 tokio::spawn(session.farewell(CloseReason::Rekeyed));
             }
-            (_, Ending::TimedOut) => self.note_cause(peer, "it did not answer in time"),
+            (stage, Ending::TimedOut) => {
+                if let Some(stage) = stage {
+                    self.note_failed_way(peer, &stage);
+                }
+                self.note_cause(peer, "it did not answer in time");
+            }
             _ => {}
+        }
+    }
+
+    /// What we opened came to nothing, or a session fell silent at once: perhaps another mediator carries it.
+    fn note_failed_way(&self, peer: &MemberId, stage: &Stage) {
+        let way = match stage {
+            Stage::Handshake { way, .. } => *way,
+            Stage::Live(live) => {
+                let card = self.machine.roster().current(peer);
+                card.map(|card| Way { peer: node_of(card), via: live.via })
+            }
+            Stage::Waiting(_) => None,
+        };
+        if let Some(Way { peer, via }) = way {
+            self.links.failed(peer, via);
         }
     }
 
