@@ -380,12 +380,8 @@ fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<Abo
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
+    use std::{sync::atomic::Ordering, time::Duration};
 
-    use demarche_protocol::hash::EntryHash;
     use tokio::{sync::mpsc, time::timeout};
     use tokio_util::sync::CancellationToken;
 
@@ -393,42 +389,8 @@ mod tests {
     use crate::{
         home::Identity,
         runtime::news::{Cause, News},
-        store::{Commit, CommitError, Records, SledStore, Store, StoreError, conformance},
+        store::{SledStore, conformance, fault::FaultStore},
     };
-
-    /// A store that counts how often its journal is read.
-    struct Counted(SledStore, Arc<AtomicUsize>);
-
-    impl Store for Counted {
-        fn commit(&self, group: &[Commit]) -> Result<Vec<JournalIndex>, CommitError> {
-            self.0.commit(group)
-        }
-
-        fn load(&self, channel: ChannelId) -> Records<'_> {
-            self.0.load(channel)
-        }
-
-        fn item(
-            &self,
-            channel: ChannelId,
-            entry: EntryHash,
-        ) -> Result<Option<demarche_protocol::transcript::Item>, StoreError> {
-            self.0.item(channel, entry)
-        }
-
-        fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.journal(after, limit)
-        }
-
-        fn hindrance(&self) -> Option<CommitError> {
-            self.0.hindrance()
-        }
-
-        fn durable(&self) -> JournalIndex {
-            self.0.durable()
-        }
-    }
 
     /// A node without a card, say: nobody can tell what its records mean, and asking again and again would keep the disk
     /// busy for every listener. Alarms are told meanwhile.
@@ -438,8 +400,8 @@ mod tests {
         let store = SledStore::open(directory.path()).unwrap();
         let channel = conformance::channel(1);
         store.commit(&[conformance::commit(channel, &[conformance::entry(channel, 1)])]).unwrap();
-        let reads = Arc::new(AtomicUsize::new(0));
-        let store: Arc<dyn Store> = Arc::new(Counted(store, Arc::clone(&reads)));
+        let (store, reads) = FaultStore::counted(store);
+        let store: Arc<dyn Store> = Arc::new(store);
         let (_told, durable) = watch::channel(store.durable());
         let api = Arc::new(Api {
             identity: Identity { me: "washington".parse().unwrap(), mediates: false },

@@ -240,47 +240,11 @@ impl Rosters for MediatorRosters {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
-    use demarche_protocol::{hash::EntryHash, transcript::Item};
     use demarche_testkit::fixtures::{self, Scene};
     use tokio::time::timeout;
 
     use super::*;
-    use crate::store::{
-        self, Commit, CommitError, JournalIndex, Journaled, Records, SledStore, Store, StoreError,
-    };
-
-    /// A store whose commits wait until they are let go.
-    struct Slow(SledStore, Mutex<mpsc::Receiver<()>>);
-
-    impl Store for Slow {
-        fn commit(&self, group: &[Commit]) -> Result<Vec<JournalIndex>, CommitError> {
-            // Nobody to let it go: it goes.
-            let _ = self.1.lock().unwrap().recv();
-            self.0.commit(group)
-        }
-
-        fn load(&self, channel: ChannelId) -> Records<'_> {
-            self.0.load(channel)
-        }
-
-        fn item(&self, channel: ChannelId, entry: EntryHash) -> Result<Option<Item>, StoreError> {
-            self.0.item(channel, entry)
-        }
-
-        fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError> {
-            self.0.journal(after, limit)
-        }
-
-        fn hindrance(&self) -> Option<CommitError> {
-            self.0.hindrance()
-        }
-
-        fn durable(&self) -> JournalIndex {
-            self.0.durable()
-        }
-    }
+    use crate::store::{self, JournalIndex, SledStore, Store, fault::FaultStore};
 
     #[test]
     fn our_own_card_is_told_before_what_might_not_fit() {
@@ -326,9 +290,8 @@ mod tests {
     async fn an_exchange_that_is_given_up_leaves_disk_and_roster_alike() {
         let scene = Scene::new(2);
         let directory = tempfile::tempdir().unwrap();
-        let (let_go, gate) = mpsc::channel();
-        let store: Arc<dyn Store> =
-            Arc::new(Slow(SledStore::open(directory.path()).unwrap(), Mutex::new(gate)));
+        let (store, let_go) = FaultStore::gated(SledStore::open(directory.path()).unwrap());
+        let store: Arc<dyn Store> = Arc::new(store);
         let channel = scene.channel();
         let rosters = of_a_mediator(&scene, &store);
         let cards = [fixtures::card("washington", 1), fixtures::card("tehran", 1)];

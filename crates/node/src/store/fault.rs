@@ -1,6 +1,10 @@
-//! A store that fails on demand, for the tests of what stands on it (threats S4, S5).
+//! A store that fails, waits and counts on demand, for the tests of what stands on it (threats S4, S5).
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
+};
 
 use demarche_protocol::{
     hash::{ChannelId, EntryHash},
@@ -22,21 +26,43 @@ pub(crate) enum Fault {
     Panic,
 }
 
-/// The store and its fault, which a test changes from outside.
+/// The store, and what a test does to it or sees of it from outside.
 pub(crate) struct FaultStore<S> {
     store: S,
     fault: Arc<Mutex<Fault>>,
+    /// How often the journal was read.
+    reads: Arc<AtomicUsize>,
+    /// Each commit waits here until it is let go.
+    gate: Option<Mutex<mpsc::Receiver<()>>>,
 }
 
 impl<S: Store> FaultStore<S> {
+    /// One that fails as the switch says.
     pub(crate) fn new(store: S) -> (Self, Arc<Mutex<Fault>>) {
         let fault = Arc::new(Mutex::new(Fault::None));
-        (Self { store, fault: Arc::clone(&fault) }, fault)
+        (Self { store, fault: Arc::clone(&fault), reads: Arc::default(), gate: None }, fault)
+    }
+
+    /// One that counts how often its journal is read.
+    pub(crate) fn counted(store: S) -> (Self, Arc<AtomicUsize>) {
+        let store = Self::new(store).0;
+        let reads = Arc::clone(&store.reads);
+        (store, reads)
+    }
+
+    /// One whose commits wait until they are let go, one for each word; all when there is nobody to do it.
+    pub(crate) fn gated(store: S) -> (Self, mpsc::Sender<()>) {
+        let (let_go, gate) = mpsc::channel();
+        (Self { gate: Some(Mutex::new(gate)), ..Self::new(store).0 }, let_go)
     }
 }
 
 impl<S: Store> Store for FaultStore<S> {
     fn commit(&self, group: &[Commit]) -> Result<Vec<JournalIndex>, CommitError> {
+        if let Some(gate) = &self.gate {
+            // Nobody to let it go: it goes.
+            let _ = gate.lock().unwrap().recv();
+        }
         match *self.fault.lock().unwrap() {
             Fault::None => self.store.commit(group),
             Fault::Full => Err(CommitError::NoSpace { free: 0, needed: 1 }),
@@ -54,6 +80,7 @@ impl<S: Store> Store for FaultStore<S> {
     }
 
     fn journal(&self, after: JournalIndex, limit: usize) -> Result<Vec<Journaled>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.store.journal(after, limit)
     }
 
