@@ -1,7 +1,7 @@
 //! A place in a node's feed, to go on behind: `41`, or `41-9f3ac01d22ab34ef` with the seal of the record that stands there.
 //!
 //! Indexes begin anew in a new store. By the seal a node sees that a place is of a store that was replaced or set back, even
-//! when its own has come as far since (docs/decisions/0043).
+//! when its own has come as far since (docs/decisions/0045).
 
 use std::{fmt, str::FromStr};
 
