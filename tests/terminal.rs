@@ -94,20 +94,22 @@ fn a_notice_is_asked_for_previewed_edited_and_delivered() {
     assert_eq!(text(&inbox[0], "title"), "Three boats at the tanker", "{shown}");
 }
 
-/// What was kept in the stage's directory as a text, and the command that goes on with it was shown.
+/// What was kept in the stage's directory as a text, and the command that goes on with it, as it was shown.
 #[track_caller]
-fn kept(stage: &Stage, shown: &str, command: &str) -> String {
+fn kept(stage: &Stage, shown: &str) -> (String, String) {
     let entries = fs::read_dir(&stage.dir).expect("directory").flatten().map(|entry| entry.path());
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let mut files: Vec<PathBuf> = entries.filter(|path| name(path).starts_with("demarche-")).collect();
     assert_eq!(files.len(), 1, "{files:?}\n{shown}");
     let file = files.remove(0);
-    assert!(shown.contains(&format!("{command} < ./{}", name(&file))), "{shown}");
+    let line = shown.lines().find_map(|line| line.split_once("then ").map(|(_, line)| line.trim_end()));
+    let command = line.and_then(|line| line.strip_suffix(&format!(" < ./{}", name(&file))));
+    let command = command.unwrap_or_else(|| panic!("{shown}")).to_owned();
     let mode = fs::metadata(&file).expect("kept").permissions().mode() & 0o777;
     let text = fs::read_to_string(&file).expect("kept");
     fs::remove_file(file).expect("removed");
     assert_eq!(mode, 0o600);
-    text
+    (text, command)
 }
 
 #[test]
@@ -119,13 +121,17 @@ fn whatever_ends_the_asking_keeps_what_was_typed_even_an_unfinished_line() {
         terminal.until(prompt);
         terminal
     };
-    let mut terminal = asked(&["breach", "3.2"], "one dot.");
+    let exercise = ["breach", "3.2", "--nature", "exercise", "--place", "At the pier"];
+    let mut terminal = asked(&exercise, "one dot.");
     terminal.keys("Two boats\rAt 09:31 they");
     terminal.until("they");
     terminal.keys(INTERRUPT);
     let (code, shown) = terminal.ended();
     assert_eq!(code, 130, "{shown}");
-    assert_eq!(kept(&stage, &shown, "demarche breach 3.2"), "Two boats\nAt 09:31 they");
+    let (text, command) = kept(&stage, &shown);
+    assert_eq!(text, "Two boats\nAt 09:31 they");
+    let same = "demarche breach 3.2 --nature exercise --place 'At the pier' --profile ";
+    assert!(command.starts_with(same), "{command}");
 
     // At the preview, by Ctrl-C and by what a terminal that goes away sends.
     for (signal, expected) in [("INT", 130), ("HUP", 129), ("TERM", 143)] {
@@ -139,8 +145,9 @@ fn whatever_ends_the_asking_keeps_what_was_typed_even_an_unfinished_line() {
         }
         let (code, shown) = terminal.ended();
         assert_eq!(code, expected, "{shown}");
-        let text = kept(&stage, &shown, "demarche breach 3.2 --occurred 10m");
+        let (text, command) = kept(&stage, &shown);
         assert_eq!(text, "Two boats\nAt 09:31 they fired.\n");
+        assert!(command.starts_with("demarche breach 3.2 --occurred 20"), "as a moment: {command}");
     }
 
     let words = ["reply", "tehran/3", "--position", "deny"];
@@ -153,7 +160,9 @@ fn whatever_ends_the_asking_keeps_what_was_typed_even_an_unfinished_line() {
         terminal.keys(INTERRUPT);
         let (code, shown) = terminal.ended();
         assert_eq!(code, 130, "{shown}");
-        assert_eq!(kept(&stage, &shown, command), "We see them.\nThey are");
+        let (text, line) = kept(&stage, &shown);
+        assert_eq!(text, "We see them.\nThey are");
+        assert!(line.starts_with(&format!("{command} --profile ")), "{line}");
     }
 }
 

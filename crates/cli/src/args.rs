@@ -1,13 +1,13 @@
 //! The command line: one enum of commands, and the options that may stand before or after each.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use clap::{
-    Args, Parser, Subcommand,
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
-use crate::{ceremony, commands};
+use crate::{ceremony, commands, invocation::Invocation};
 
 /// The officers' tool.
 #[derive(Debug, Parser)]
@@ -27,6 +27,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, and keeps it as it was typed.
+    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|why| why.format(&mut command))?;
+        cli.globals.invocation = Invocation::of(&command, &matches);
+        Ok(cli)
+    }
 }
 
 /// What the tool does.
@@ -111,4 +122,7 @@ pub struct Globals {
     /// Print JSON on stdout; prose goes to stderr.
     #[arg(long, global = true)]
     pub json: bool,
+    /// The whole line as it was typed.
+    #[arg(skip)]
+    pub invocation: Invocation,
 }

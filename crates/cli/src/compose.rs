@@ -82,24 +82,32 @@ fn without_forbidden(text: &str, changes: &mut Vec<String>) -> String {
     kept
 }
 
-/// Normalises a text of one line. `option` names it in refusals.
-pub fn tidy_line(option: &str, raw: &str, changes: &mut Vec<String>) -> Result<String> {
+/// Normalises a text of one line. `what` names it in refusals; `id` is its argument, if it was one.
+pub fn tidy_line(
+    what: &str,
+    id: Option<&'static str>,
+    raw: &str,
+    changes: &mut Vec<String>,
+) -> Result<String> {
+    let wrong = |why: String| {
+        let failure = refused(format!("{what} {why}"));
+        Err(match id {
+            Some(id) => failure.wrong(id),
+            None => failure,
+        })
+    };
     let tidied = tidy(raw);
     let text = tidied.text.trim().to_owned();
     if text.is_empty() {
-        return Err(refused(format!("{option} is empty")));
+        return wrong("is empty".to_owned());
     }
     if text.contains('\n') {
-        return Err(refused(format!("{option} must be one line")));
+        return wrong("must be one line".to_owned());
     }
     if text.len() > limits::LINE {
-        return Err(refused(format!(
-            "{option} has {} bytes; at most {} are allowed",
-            text.len(),
-            limits::LINE
-        )));
+        return wrong(format!("has {} bytes; at most {} are allowed", text.len(), limits::LINE));
     }
-    changes.extend(tidied.changes.into_iter().map(|change| format!("{option}: {change}")));
+    changes.extend(tidied.changes.into_iter().map(|change| format!("{what}: {change}")));
     Ok(text)
 }
 
@@ -192,9 +200,12 @@ mod tests {
     fn lines_and_bodies_have_their_limits() {
         let long = "x".repeat(limits::LINE + 1);
         assert!(
-            tidy_line("--title", &long, &mut Vec::new()).unwrap_err().what.contains("513 bytes; at most 512")
+            tidy_line("--title", None, &long, &mut Vec::new())
+                .unwrap_err()
+                .what
+                .contains("513 bytes; at most 512")
         );
-        assert!(tidy_line("--title", "a\nb", &mut Vec::new()).unwrap_err().what.contains("one line"));
+        assert!(tidy_line("--title", None, "a\nb", &mut Vec::new()).unwrap_err().what.contains("one line"));
         let long = "x".repeat(limits::BODY + 1);
         assert!(check_body("the text", &long).unwrap_err().what.contains("at most 32768"));
     }

@@ -17,10 +17,12 @@ pub struct Failure {
     pub lines: Vec<String>,
     /// The next steps, as commands where there are some.
     pub help: Vec<String>,
-    /// The stable word of the node's refusal, for `--json`.
-    pub code: Option<&'static str>,
+    /// The code of the node's refusal, for `--json`.
+    pub code: Option<Code>,
     /// Where the signed file or the text was kept, so that nothing typed is lost.
     pub kept: Option<PathBuf>,
+    /// The argument that was wrong or is missing, by its identifier: it is not given back as it was typed.
+    pub wrong: Option<&'static str>,
 }
 
 /// What every command gives.
@@ -29,13 +31,28 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl Failure {
     /// A failure with this exit code.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), lines: Vec::new(), help: Vec::new(), code: None, kept: None }
+        Self {
+            exit,
+            what: what.into(),
+            lines: Vec::new(),
+            help: Vec::new(),
+            code: None,
+            kept: None,
+            wrong: None,
+        }
     }
 
     /// The same, with one step more to take.
     #[must_use]
     pub fn help(mut self, step: impl Into<String>) -> Self {
         self.help.push(step.into());
+        self
+    }
+
+    /// The same, for an argument that was wrong or is missing.
+    #[must_use]
+    pub fn wrong(mut self, id: &'static str) -> Self {
+        self.wrong = Some(id);
         self
     }
 
@@ -103,7 +120,7 @@ impl From<ClientError> for Failure {
         let exit = Exit::from_code(error.exit());
         match error {
             ClientError::Problem(problem) => {
-                let known = (problem.code != Code::Other).then(|| problem.code.as_str());
+                let known = Some(problem.code).filter(|code| *code != Code::Other);
                 let help = problem.help.into_iter().collect();
                 Self { help, code: known, ..Self::new(exit, problem.message) }
             }
@@ -136,7 +153,7 @@ mod tests {
             Problem::new(Code::UnknownProvision, "the charter has no provision 9").with_help("see 3.1");
         let failure = Failure::from(ClientError::Problem(problem));
         assert_eq!(failure.exit, Exit::Refused);
-        assert_eq!(failure.code, Some("unknown-provision"));
+        assert_eq!(failure.code, Some(Code::UnknownProvision));
         assert_eq!(failure.help, ["see 3.1"]);
     }
 

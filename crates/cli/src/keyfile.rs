@@ -137,9 +137,10 @@ fn unreadable(error: &SecretFileError) -> Failure {
     };
     // What could be read and is not, or is not a key, is refused by rule.
     let failure = if not_read { failed(chain(error)) } else { refused(chain(error)) };
-    failure.help(
-        error.help().unwrap_or_else(|| "name a file that holds your private key: --key FILE".to_owned()),
-    )
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure.help("name a file that holds your private key: --key FILE").wrong("key"),
+    }
 }
 
 fn terminal() -> Result<File> {

@@ -4,7 +4,8 @@
 //! channel is founded. They share: [`world`] (screen, input, environment, clock), [`screen`] (the one door to the
 //! terminal), [`error`] and [`exit`] (how a command fails), [`files`], [`keyfile`] and [`profile`]. A dispatch goes through
 //! [`compose`], [`station`] (which node, channel, key), [`original`] (what is answered is verified first), [`outbox`]
-//! and [`wait`]; what ends it from outside on that way is heeded by [`interrupts`].
+//! and [`wait`]; what ends it from outside on that way is heeded by [`interrupts`], and what was kept is gone on with by the
+//! line that [`invocation`] gives back.
 
 pub mod args;
 pub mod ceremony;
@@ -15,6 +16,7 @@ pub mod escape;
 pub mod exit;
 pub mod files;
 pub mod interrupts;
+pub mod invocation;
 pub mod keyfile;
 pub mod original;
 pub mod outbox;
@@ -22,6 +24,7 @@ pub mod profile;
 pub mod reference;
 pub mod runtime;
 pub mod screen;
+pub mod shell;
 pub mod station;
 mod typing;
 mod usage;
@@ -31,8 +34,6 @@ pub mod when;
 pub mod world;
 
 use std::{ffi::OsString, process::ExitCode};
-
-use clap::Parser as _;
 
 use args::Cli;
 use exit::Exit;
@@ -46,7 +47,7 @@ pub fn main() -> ExitCode {
 /// One command, with all it touches given.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, world: &mut World) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let done = match Cli::try_parse_from(&arguments) {
+    let done = match Cli::read(&arguments) {
         Ok(cli) => {
             world.screen.set_json(cli.globals.json);
             commands::run(cli.command, &cli.globals, world)

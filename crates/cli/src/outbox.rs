@@ -8,7 +8,9 @@ use demarche_protocol::document::SignedDocument;
 
 use crate::{
     error::{Failure, Result, failed},
+    invocation::Invocation,
     screen::Screen,
+    shell,
     world::World,
 };
 
@@ -19,6 +21,8 @@ pub struct Outgoing {
     name: String,
     /// Where it is kept.
     keep_in: PathBuf,
+    /// How it is sent from there.
+    send: Invocation,
     /// The file it lies in.
     lies_in: Option<PathBuf>,
     /// Whether that is the officer's own, and stays when the node has it.
@@ -26,17 +30,19 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A document that was signed just now.
-    pub fn new(document: &SignedDocument, kind: &str, keep_in: &Path) -> Result<Self> {
+    /// A document that was signed just now by this command.
+    pub fn new(document: &SignedDocument, kind: &str, keep_in: &Path, typed: &Invocation) -> Result<Self> {
+        // It is signed, and says which channel it is for: what is left to say is where the node is, and how long to stay.
+        let send = typed.turned("send").without(&["key", "passphrase_file", "channel", "json"]);
         let file = SignedFile::of(document).map_err(|why| failed(crate::error::chain(&why)))?;
         let name = format!("demarche-{kind}-{}.json", document.id().short());
-        Ok(Self { file, name, keep_in: keep_in.to_owned(), lies_in: None, stays: false })
+        Ok(Self { file, name, keep_in: keep_in.to_owned(), send, lies_in: None, stays: false })
     }
 
-    /// A document that lies in a file.
-    pub fn of_file(file: SignedFile, path: &Path) -> Self {
-        let keep_in = PathBuf::from(".");
-        Self { file, name: String::new(), keep_in, lies_in: Some(path.to_owned()), stays: true }
+    /// A document that lies in a file, to be sent by the same command again.
+    pub fn of_file(file: SignedFile, path: &Path, typed: &Invocation) -> Self {
+        let (keep_in, lies_in) = (PathBuf::from("."), Some(path.to_owned()));
+        Self { file, name: String::new(), keep_in, send: typed.clone(), lies_in, stays: true }
     }
 
     /// Posts it. It lies in a file from before the first byte goes out until the node has answered that it is recorded:
@@ -83,7 +89,7 @@ impl Outgoing {
                     failure.lines.push(line);
                 }
                 failure.kept = Some(path.clone());
-                failure.help(send_command(&path))
+                failure.help(self.send_command(&path))
             }
             Err(why) => {
                 // The last resort: what was signed stays on the screen.
@@ -111,6 +117,13 @@ impl Outgoing {
         Ok(path)
     }
 
+    /// The command that sends what was kept there.
+    pub fn send_command(&self, path: &Path) -> String {
+        let mut send = self.send.clone();
+        send.set("file", path);
+        send.line(None)
+    }
+
     /// Removes what was kept only for the time of sending.
     fn forget(&mut self, screen: &mut Screen) {
         if self.stays {
@@ -124,24 +137,8 @@ impl Outgoing {
     }
 }
 
-/// The command that sends a kept file.
-pub fn send_command(path: &Path) -> String {
-    format!("demarche send {}", quoted(path))
-}
-
-/// A path as a shell takes it.
-pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-/// Keeps a text that was typed or piped in and did not come to be signed.
-pub fn keep_text(failure: Failure, bytes: &[u8], directory: &Path, command: &str) -> Failure {
+/// Keeps a text that was typed or piped in and did not come to be signed, and gives back the line that it was for.
+pub fn keep_text(failure: Failure, bytes: &[u8], directory: &Path, typed: &Invocation) -> Failure {
     if failure.kept.is_some() || bytes.is_empty() {
         return failure;
     }
@@ -149,9 +146,10 @@ pub fn keep_text(failure: Failure, bytes: &[u8], directory: &Path, command: &str
     let path = directory.join(format!("demarche-text-{}.txt", id.short()));
     match layout::write(&path, bytes, layout::PRIVATE) {
         Ok(()) => {
+            let then = format!("then {} < {}", typed.line(failure.wrong), shell::path(&path));
             let failure = failure
                 .line(format!("nothing is lost: your text, not signed yet, is kept in {}", path.display()))
-                .help(format!("then {command} < {}", quoted(&path)));
+                .help(then);
             Failure { kept: Some(path), ..failure }
         }
         Err(why) => failure.line(format!("your text could not be kept in {}: {why}", path.display())),
@@ -163,15 +161,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_quoted_for_the_shell_only_where_needed() {
-        assert_eq!(quoted(Path::new("kept/demarche-breach-1a.json")), "kept/demarche-breach-1a.json");
-        assert_eq!(quoted(Path::new("my files/it's")), r"'my files/it'\''s'");
-    }
-
-    #[test]
     fn a_signed_file_that_cannot_be_kept_where_it_should_is_kept_elsewhere() {
         let document = SignedDocument::unsigned("demarche = \"dispatch/1\"\n");
-        let mut outgoing = Outgoing::new(&document, "breach", Path::new("/nonexistent")).unwrap();
+        let mut outgoing =
+            Outgoing::new(&document, "breach", Path::new("/nonexistent"), &Invocation::default()).unwrap();
         let path = outgoing.keep().unwrap();
         assert!(path.starts_with(std::env::temp_dir()));
         let back = crate::profile::read_signed_file(&path).unwrap();

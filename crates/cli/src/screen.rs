@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use demarche_control::Code;
 use serde::Serialize;
 
 use crate::{error::Failure, escape};
@@ -226,7 +227,7 @@ impl Screen {
             }
             let said = Said {
                 error: &failure.what,
-                code: failure.code,
+                code: failure.code.map(Code::as_str),
                 lines: &failure.lines,
                 help: &failure.help,
                 kept: failure.kept.as_ref().map(|kept| kept.display().to_string()),

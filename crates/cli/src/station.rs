@@ -20,6 +20,7 @@ use demarche_protocol::{
 use crate::{
     args::Globals,
     error::{Failure, Result, failed, refused, usage},
+    invocation::Invocation,
     keyfile::{self, Passphrase},
     profile::{Profile, charter_of, read_signed_file},
     world::Env,
@@ -73,7 +74,7 @@ impl Station {
         let elsewhere =
             globals.data.is_some() || globals.socket.is_some() || env.get("DEMARCHE_DATA").is_some();
         let profile = match &named {
-            Some(path) => Some(Profile::read(path)?),
+            Some(path) => Some(Profile::read(path).map_err(|failure| failure.wrong("profile"))?),
             None => default_profile(env)?,
         };
         // A default profile speaks for one node. An option that names another node's directory means another party.
@@ -102,10 +103,20 @@ impl Station {
         Ok(Self { client: Client::new(socket), data, profile, globals: globals.clone() })
     }
 
+    /// The line that was typed.
+    pub const fn invocation(&self) -> &Invocation {
+        &self.globals.invocation
+    }
+
     /// The officer's key. Reads it, asking for its passphrase.
     pub fn key(&self) -> Result<SecretKey> {
         let passphrase = Passphrase::from_option(self.globals.passphrase_file.as_ref());
-        keyfile::read(&self.key_path()?, passphrase)
+        let mut key = keyfile::read(&self.key_path()?, passphrase);
+        if let (Err(failure), None) = (&mut key, &self.globals.key) {
+            // It was the profile that named it.
+            failure.wrong = failure.wrong.filter(|id| *id != "key");
+        }
+        key
     }
 
     /// The officer's public key, without a passphrase where `KEY.pub` lies beside it.
@@ -119,6 +130,7 @@ impl Station {
         self.globals.key.clone().or_else(from_profile).ok_or_else(|| {
             refused("it is not known which key is yours")
                 .help("--key officer.key, or once for all: demarche profile --data DIR --channel NAME --key officer.key")
+                .wrong("key")
         })
     }
 
@@ -137,7 +149,7 @@ impl Station {
         let Some(wanted) = self.wanted_channel(asked) else { return Ok(all) };
         let names: Vec<String> = all.iter().map(|channel| channel.name.clone()).collect();
         let found: Vec<ChannelInfo> = all.into_iter().filter(|channel| fits(&wanted, channel)).collect();
-        if found.is_empty() { Err(unknown_channel(&wanted, &names)) } else { Ok(found) }
+        if found.is_empty() { Err(said_by(asked, unknown_channel(&wanted, &names))) } else { Ok(found) }
     }
 
     /// The one channel to read from.
@@ -166,13 +178,14 @@ impl Station {
             return checked(Pin { channel: profile.channel, name, charter, party, source: Source::Profile });
         }
         if let Some(data) = &self.data
-            && let Some((name, charter)) = charter_in(data, named.as_deref())?
+            && let Some((name, charter)) =
+                charter_in(data, named.as_deref()).map_err(|failure| said_by(asked, failure))?
         {
             let channel = ChannelId::from(charter.id());
             let party = self.party_in(channel, &charter).await?;
             return checked(Pin { channel, name, charter, party, source: Source::Directory });
         }
-        let info = self.channel(named.as_deref()).await?;
+        let info = self.channel(asked).await?;
         let file = self.client.charter(&info.channel.to_string()).await?;
         let charter = charter_of(&file, Some(info.channel), "what the node gave")?;
         checked(Pin {
@@ -280,16 +293,27 @@ fn fits(wanted: &str, channel: &ChannelInfo) -> bool {
     channel.name == wanted || channel.channel.to_string() == wanted
 }
 
-fn unknown_channel(wanted: &str, names: &[String]) -> Failure {
-    failed(format!("there is no channel `{wanted}` here")).help(match names {
+/// A channel that is not there, beside those that are.
+pub(crate) fn unknown_channel(wanted: &str, names: &[String]) -> Failure {
+    let failure = usage(format!("there is no channel `{wanted}` here")).wrong("channel");
+    failure.help(match names {
         [] => "demarche install charter.toml --data DIR".to_owned(),
         names => format!("one of: {}", names.join(", ")),
     })
 }
 
+/// A channel may be named before a serial, `memo26:tehran/7`: then it is the serial that is wrong.
+fn said_by(asked: Option<&str>, mut failure: Failure) -> Failure {
+    if asked.is_some() && failure.wrong == Some("channel") {
+        failure.wrong = Some("case");
+    }
+    failure
+}
+
 fn ambiguous(names: &[String]) -> Failure {
     usage("there are several channels, and it is not clear which is meant")
         .help(format!("--channel NAME, with one of: {}", names.join(", ")))
+        .wrong("channel")
 }
 
 fn no_channel() -> Failure {

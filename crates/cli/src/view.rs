@@ -1,5 +1,7 @@
 //! Dispatches, evidence and cases as lines for people. Peer texts go into the lines as they are: the screen escapes.
 
+use std::collections::BTreeMap;
+
 use demarche_control::types::{Case, Chain, Effect, Evidence, EvidenceKind, Header, Kind, Shown, State};
 use demarche_protocol::{
     charter::Charter,
@@ -119,6 +121,28 @@ pub fn evidence(evidence: &Evidence) -> Line {
     if evidence.verified { line } else { line.with(Style::Warn, "  NOT VERIFIED") }
 }
 
+/// What else a document says, by the names that officers read: every field that is signed, in the order in which it is read.
+/// The case alone stands elsewhere, by its serial.
+pub fn fields(signed: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    const NAMES: [(&str, &str); 10] = [
+        ("position", "Position"),
+        ("of", "Of"),
+        ("occurred_from", "Occurred"),
+        ("occurred_to", "until"),
+        ("place", "Place"),
+        ("means", "Means"),
+        ("confidence", "Confidence"),
+        ("request", "Request"),
+        ("reply_within", "Reply within"),
+        ("reply_by", "Reply by"),
+    ];
+    let named = NAMES.iter().filter_map(|(key, name)| Some(((*name).to_owned(), signed.get(*key)?.clone())));
+    // One that has no name here is shown all the same.
+    let others =
+        signed.iter().filter(|(key, _)| *key != "case" && NAMES.iter().all(|(known, _)| known != key));
+    named.chain(others.map(|(key, value)| (key.clone(), value.clone()))).collect()
+}
+
 /// A dispatch whole: first what its officer signed, with what was verified of it here; then what this node alone says.
 pub fn whole(screen: &mut Screen, shown: &Shown, charter: Option<&Charter>, original: Option<&Original>) {
     let header = &shown.header;
@@ -153,19 +177,8 @@ pub fn whole(screen: &mut Screen, shown: &Shown, charter: Option<&Charter>, orig
         }),
     );
     field("Title", header.title.clone());
-    for (key, name) in [
-        ("position", "Position"),
-        ("of", "Of"),
-        ("occurred_from", "Occurred"),
-        ("occurred_to", "until"),
-        ("place", "Place"),
-        ("means", "Means"),
-        ("confidence", "Confidence"),
-        ("request", "Request"),
-        ("reply_within", "Reply within"),
-        ("reply_by", "Reply by"),
-    ] {
-        field(name, shown.fields.get(key).cloned());
+    for (name, value) in fields(&shown.fields) {
+        field(&name, Some(value));
     }
     field("Written", header.written_at.map(when::shown));
     field("Document", Some(header.document.to_string()));

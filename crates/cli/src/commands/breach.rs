@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use clap::Args;
 use demarche_protocol::{
     charter::{Charter, Provision},
-    dispatch::{Breach as Notice, Confidence, Content, Dispatch, Means, Nature, Occurred, Precedence},
+    dispatch::{
+        Breach as Notice, Confidence, Content, Dispatch, Means, Nature, Occurred, Precedence, ReplyBy,
+    },
+    time::Timestamp,
 };
 
 use super::{
@@ -19,8 +22,9 @@ use super::{
 use crate::{
     args::{Globals, Sending, term},
     compose::{self, Tidied},
-    error::{Failure, Result, refused, usage},
+    error::{Result, refused, usage},
     exit::Exit,
+    invocation::Invocation,
     when,
     world::World,
 };
@@ -65,17 +69,45 @@ pub struct Breach {
     pub sending: Sending,
 }
 
-pub(super) async fn run(command: Breach, globals: &Globals, world: &mut World) -> Result<Exit> {
+pub(super) async fn run(mut command: Breach, globals: &Globals, world: &mut World) -> Result<Exit> {
+    let mut again = globals.invocation.clone();
+    let settled = settle(&mut command, &mut again, (world.now)());
     if world.is_asked() && command.body_file.is_none() {
-        return dialogue::run(command, globals, world).await;
+        settled?;
+        return dialogue::run(command, again, globals, world).await;
     }
     let typed = Typed::read(command.body_file.as_ref(), world).await?;
     let keeping = release::keeping(&command.sending, world);
     let interrupts = world.interrupts.clone();
-    let drafted = interrupts.or(draft(&command, &typed, globals, world)).await;
+    let drafting = async {
+        settled?;
+        draft(&command, &typed, globals, world).await
+    };
+    let drafted = interrupts.or(drafting).await;
     let done = release::drafted(drafted, &command.sending, world).await;
-    let again = format!("demarche breach {}", command.provision.as_deref().unwrap_or("PROVISION"));
     typed.kept_if_failed(done, &keeping, &again)
+}
+
+/// Says times as moments: `10m ago` must move neither while the officer reads the preview, nor when the line is typed again.
+fn settle(command: &mut Breach, again: &mut Invocation, now: Timestamp) -> Result<()> {
+    if let Some(typed) = &command.occurred {
+        let moments = in_full(occurred(typed, now)?);
+        again.set("occurred", &moments);
+        command.occurred = Some(moments);
+    }
+    if let Some(typed) = &command.reply_by
+        && let ReplyBy::At(at) = reply_by(typed, now)?
+    {
+        again.set("reply_by", at.to_string());
+        command.reply_by = Some(at.to_string());
+    }
+    Ok(())
+}
+
+/// As a person may type it, whenever that is.
+fn in_full(occurred: Occurred) -> String {
+    let to = occurred.to.map(|to| format!("/{to}")).unwrap_or_default();
+    format!("{}{to}", occurred.from)
 }
 
 async fn draft(
@@ -87,13 +119,16 @@ async fn draft(
     let text = typed.tidied()?;
     let author = Author::of(globals, world, None).await?;
     let Some(code) = &command.provision else {
-        let failure =
-            usage("it is not said which provision was breached").help("demarche breach PROVISION < text");
+        let failure = usage("it is not said which provision was breached")
+            .help("name one of these with everything else as it was")
+            .wrong("provision");
         return Err(failure.lines(listed(&author.pin.charter)));
     };
     let provision = provision(code, &author.pin.charter)?;
     let (dispatch, changes) = notice(command, provision, &text, &author, world)?;
-    if let Some((newest, others)) = similar::recent(&author, code, (world.now)()).await.split_first() {
+    if let Some((newest, others)) =
+        similar::recent(&author, code, command.nature, (world.now)()).await.split_first()
+    {
         let others = match others.len() {
             0 => String::new(),
             count => format!(" (and {count} more before it; see demarche cases)"),
@@ -112,7 +147,8 @@ fn provision<'a>(code: &str, charter: &'a Charter) -> Result<&'a Provision> {
     charter.provision(code).ok_or_else(|| {
         refused(format!("the charter has no provision {code}"))
             .lines(listed(charter))
-            .help("demarche breach PROVISION < text, with one of these")
+            .help("name one of these with everything else as it was")
+            .wrong("provision")
     })
 }
 
@@ -133,43 +169,40 @@ fn notice(
         Some(title) => (title.as_str(), text.text.as_str()),
         None => compose::split_title(&text.text),
     };
-    if title.is_empty() {
+    let option = command.title.as_ref().map(|_| "title");
+    if title.is_empty() && option.is_none() {
         return Err(
             refused("there is no title: the text is empty").help("--title TEXT, or a first line on stdin")
         );
     }
-    let title = compose::tidy_line("the title (first line)", title, &mut changes)?;
+    let what = if option.is_some() { "--title" } else { "the title (first line)" };
+    let title = compose::tidy_line(what, option, title, &mut changes)?;
     if !body.trim().is_empty() {
         compose::check_body("the text", body)?;
     }
     let now = (world.now)();
-    let mut line = |option: &str, typed: &Option<String>| {
-        typed.as_deref().map(|typed| compose::tidy_line(option, typed, &mut changes)).transpose()
+    let mut line = |option: &str, id, typed: &Option<String>| {
+        typed.as_deref().map(|typed| compose::tidy_line(option, Some(id), typed, &mut changes)).transpose()
     };
     let content = Content::Breach(Notice {
         provision: provision.code.clone(),
         title,
         body: Some(body.to_owned()).filter(|body| !body.trim().is_empty()),
         occurred: command.occurred.as_deref().map(|typed| occurred(typed, now)).transpose()?,
-        place: line("--place", &command.place)?,
+        place: line("--place", "place", &command.place)?,
         means: command.means,
         confidence: command.confidence,
-        request: line("--request", &command.request)?,
-        reply_by: command
-            .reply_by
-            .as_deref()
-            .map(|typed| when::reply_by(typed, now))
-            .transpose()
-            .map_err(|why| wrong("--reply-by", &why))?,
+        request: line("--request", "request", &command.request)?,
+        reply_by: command.reply_by.as_deref().map(|typed| reply_by(typed, now)).transpose()?,
     });
     let precedence = command.precedence.or(provision.precedence).unwrap_or(Precedence::Immediate);
     Ok((author.dispatch(world, command.nature, precedence, content), changes))
 }
 
-fn occurred(typed: &str, now: demarche_protocol::time::Timestamp) -> Result<Occurred> {
-    when::occurred(typed, now).map_err(|why| wrong("--occurred", &why))
+fn occurred(typed: &str, now: Timestamp) -> Result<Occurred> {
+    when::occurred(typed, now).map_err(|why| usage(format!("--occurred: {why}")).wrong("occurred"))
 }
 
-fn wrong(option: &str, why: &str) -> Failure {
-    usage(format!("{option}: {why}"))
+fn reply_by(typed: &str, now: Timestamp) -> Result<ReplyBy> {
+    when::reply_by(typed, now).map_err(|why| usage(format!("--reply-by: {why}")).wrong("reply_by"))
 }

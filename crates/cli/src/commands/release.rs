@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use demarche_control::types::{OfficerState, Sent, Shown};
+use demarche_control::{
+    ClientError, Code,
+    types::{OfficerState, Sent, Shown},
+};
 use demarche_protocol::{
     dispatch::{Content, Dispatch, Nature, Precedence},
     hash::DocumentId,
@@ -24,6 +27,7 @@ use crate::{
     error::{Failure, Result, refused},
     exit::Exit,
     files,
+    invocation::Invocation,
     original::{self, Original},
     outbox::{Outgoing, keep_text},
     reference::Reference,
@@ -75,7 +79,13 @@ impl Author {
 
     /// Fetches what is to be answered, without telling anyone, and verifies it against the pinned charter.
     pub async fn original(&self, reference: &Reference) -> Result<(Shown, Original)> {
-        let shown = self.station.client.show(&self.pin.path(), &reference.target.to_string()).await?;
+        let shown = self.station.client.show(&self.pin.path(), &reference.target.to_string()).await;
+        let shown = shown.map_err(|error| {
+            let unknown =
+                matches!(&error, ClientError::Problem(problem) if problem.code == Code::UnknownSerial);
+            let failure = Failure::from(error);
+            if unknown { failure.wrong("case") } else { failure }
+        })?;
         let original = original::verify(&shown, &reference.target, &self.pin)?;
         Ok((shown, original))
     }
@@ -165,10 +175,12 @@ impl Typed {
     }
 
     /// Keeps what was typed if the command failed before anything was signed.
-    pub fn kept_if_failed<T>(&self, result: Result<T>, directory: &Path, command: &str) -> Result<T> {
-        result.map_err(|failure| {
-            if self.in_file { failure } else { keep_text(failure, &self.bytes, directory, command) }
-        })
+    pub fn kept_if_failed<T>(&self, result: Result<T>, directory: &Path, typed: &Invocation) -> Result<T> {
+        result.map_err(
+            |failure| {
+                if self.in_file { failure } else { keep_text(failure, &self.bytes, directory, typed) }
+            },
+        )
     }
 }
 
@@ -228,7 +240,8 @@ pub async fn sign(
     let interrupts = world.interrupts.clone();
     interrupts.or(author.check_duty(dispatch.kind().duty(), world)).await?;
     let document = compose::render(dispatch)?.signed_by(Namespace::Dispatch, &author.key);
-    Outgoing::new(&document, dispatch.kind().as_str(), &keeping(sending, world))
+    let typed = author.station.invocation();
+    Outgoing::new(&document, dispatch.kind().as_str(), &keeping(sending, world), typed)
 }
 
 /// The notice of the case that a reference names.
@@ -238,6 +251,7 @@ pub fn notice_of(shown: &Shown, original: &Original) -> Result<DocumentId> {
     }
     let header = &shown.header;
     let case = header.case.as_ref().map(|case| format!("its case is {case}"));
-    Err(refused(format!("{} is a {}, not the notice of a case", header.serial, header.kind))
-        .help(case.unwrap_or_else(|| "demarche cases".to_owned())))
+    Err(refused(format!("{} is not the notice of a case, but: {}", header.serial, header.kind))
+        .help(case.unwrap_or_else(|| "demarche cases".to_owned()))
+        .wrong("case"))
 }

@@ -42,11 +42,10 @@ pub struct Reply {
 pub(super) async fn run(command: Reply, globals: &Globals, world: &mut World) -> Result<Exit> {
     let typed = Typed::read(command.body_file.as_ref(), world).await?;
     let keeping = release::keeping(&command.sending, world);
-    let again = format!("demarche reply {} --position {}", command.case, command.position);
     let interrupts = world.interrupts.clone();
     let drafted = interrupts.or(draft(&command, &typed, globals, world)).await;
     let done = release::drafted(drafted, &command.sending, world).await;
-    typed.kept_if_failed(done, &keeping, &again)
+    typed.kept_if_failed(done, &keeping, &globals.invocation)
 }
 
 async fn draft(

@@ -46,11 +46,10 @@ pub struct Say {
 pub(super) async fn run(command: Say, globals: &Globals, world: &mut World) -> Result<Exit> {
     let typed = Typed::read(command.body_file.as_ref(), world).await?;
     let keeping = release::keeping(&command.sending, world);
-    let case = command.case.as_ref().map(|case| format!(" --case {case}")).unwrap_or_default();
     let interrupts = world.interrupts.clone();
     let drafted = interrupts.or(draft(&command, &typed, globals, world)).await;
     let done = release::drafted(drafted, &command.sending, world).await;
-    typed.kept_if_failed(done, &keeping, &format!("demarche say{case}"))
+    typed.kept_if_failed(done, &keeping, &globals.invocation)
 }
 
 async fn draft(
@@ -65,7 +64,7 @@ async fn draft(
     let title = command
         .title
         .as_deref()
-        .map(|title| compose::tidy_line("--title", title, &mut changes))
+        .map(|title| compose::tidy_line("--title", Some("title"), title, &mut changes))
         .transpose()?;
     let channel = command.case.as_ref().and_then(|case| case.channel.as_deref());
     let author = Author::of(globals, world, channel).await?;

@@ -19,6 +19,7 @@ use crate::{
     exit::Exit,
     files,
     outbox::Outgoing,
+    shell,
     station::Station,
     wait::{self, Followed, Waiting},
     world::World,
@@ -43,7 +44,9 @@ pub(super) async fn run(command: Send, globals: &Globals, world: &mut World) -> 
     let station = Station::of(globals, &world.env)?;
     let file = SignedFile::of(&document).map_err(|why| failed(chain(&why)))?;
     let channel = dispatch.channel.to_string();
-    let sent = Outgoing::of_file(file, &command.file).post(&station.client, &channel, world).await?;
+    let sent = Outgoing::of_file(file, &command.file, &globals.invocation)
+        .post(&station.client, &channel, world)
+        .await?;
     let pin = station.pin(Some(&channel)).await.ok();
     let followed = Followed {
         client: &station.client,
@@ -105,7 +108,7 @@ fn refuse_other(kind: DocumentType, path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(refused(format!("{} is a {kind}, not a dispatch", path.display()))
-        .help(format!("it is installed: demarche install {} --data DIR", crate::outbox::quoted(path))))
+        .help(format!("it is installed: demarche install {} --data DIR", shell::path(path))))
 }
 
 /// A dispatch whose signatures are all good: a node would refuse anything else.
@@ -116,7 +119,7 @@ fn checked(document: &SignedDocument, path: &Path) -> Result<Dispatch> {
         return Err(refused(format!("{name} is not signed")).help(format!(
             "ssh-keygen -Y sign -n {} -f officer.key {}",
             Namespace::Dispatch,
-            crate::outbox::quoted(path)
+            shell::path(path)
         )));
     }
     for signature in document.signatures() {

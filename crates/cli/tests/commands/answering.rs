@@ -99,7 +99,7 @@ fn what_is_not_there_cannot_be_answered_and_the_text_is_kept() {
     let _node = Node::on(&desk.socket());
     let ended = desk.run(&["reply", "tehran/9", "--position", "deny"], "No.").with(Exit::Failed);
     assert!(ended.err.contains("there is no tehran/9 here"), "{}", ended.err);
-    assert!(ended.err.contains("demarche reply tehran/9 --position deny < "), "{}", ended.err);
+    assert!(ended.err.contains("demarche reply CASE --position deny < "), "{}", ended.err);
     assert_eq!(std::fs::read(&desk.kept()[0]).unwrap(), b"No.");
 }
 

@@ -1,8 +1,8 @@
 //! `breach` on a terminal: asked for what is missing, previewed, then sent, edited or kept.
 
 use demarche_cli::{exit::Exit, profile::read_signed_file};
-use demarche_control::types::{EvidenceKind, State};
-use demarche_protocol::dispatch::{Breach, Content, Dispatch};
+use demarche_control::types::{EvidenceKind, Shown, State};
+use demarche_protocol::dispatch::{Breach, Content, Dispatch, Nature, Precedence};
 
 use crate::{
     node::{Node, evidence},
@@ -157,4 +157,64 @@ fn with_the_node_down_what_was_typed_is_signed_and_kept() {
         "{}",
         ended.err
     );
+}
+
+#[test]
+fn a_case_is_gone_on_with_in_its_own_nature_and_with_the_typed_precedence_and_title() {
+    let desk = terminal();
+    let node = Node::on(&desk.socket());
+    delivering(&desk, &node, &["breach", "3.1"], "Real\n.\n\ns\n").with(Exit::Done);
+    let exercise = ["breach", "3.1", "--nature", "exercise", "--precedence", "routine"];
+    // A real case is no place for an exercise: it is not even proposed.
+    delivering(&desk, &node, &exercise, "Exercise\n.\n\ns\n").with(Exit::Done);
+    assert!(matches!(last(&node), Content::Breach(_)));
+    let notice = node.held().shown[1].header.document;
+
+    let words = [&exercise[..], &["--title", "EXERCISE ONLY", "--place", "At the pier"]].concat();
+    let ended = delivering(&desk, &node, &words, "Still going on.\n.\n09:31Z\ny\ns\n").with(Exit::Done);
+    let dispatch = Dispatch::parse(&node.held().shown.last().unwrap().text).unwrap();
+    assert_eq!((dispatch.nature, dispatch.precedence), (Nature::Exercise, Precedence::Routine));
+    let Content::Statement(statement) = dispatch.content else { panic!("it should go on with that case") };
+    assert_eq!((statement.case, statement.title.as_deref()), (Some(notice), Some("EXERCISE ONLY")));
+    assert!(ended.out.contains("  Title       EXERCISE ONLY\n"), "{}", ended.out);
+    assert!(ended.out.contains("  Case        washington/2\n"), "{}", ended.out);
+    let left_out = "left out, for a statement has no such fields: --occurred 2026-11-23T09:31:00.000Z, --place At the pier";
+    assert!(ended.err.contains(left_out), "{}", ended.err);
+}
+
+#[test]
+fn the_preview_shows_every_field_that_is_signed() {
+    let desk = terminal();
+    let _node = Node::on(&desk.socket());
+    let words = [
+        "breach",
+        "3.1",
+        "--occurred",
+        "09:10Z/09:31Z",
+        "--place",
+        "At the pier",
+        "--means",
+        "seen",
+        "--confidence",
+        "confirmed",
+        "--request",
+        "Stop",
+        "--reply-by",
+        "6h",
+    ];
+    let ended = desk.run(&words, "Title\n.\nk\n").with(Exit::Done);
+    let document = read_signed_file(&desk.kept()[0]).unwrap().document().unwrap();
+    let fields = Shown::fields_of(&Dispatch::parse(document.text()).unwrap());
+    assert_eq!(fields.len(), 7);
+    for (field, value) in fields {
+        assert!(ended.out.contains(&value), "{field} = {value} is signed and not shown: {}", ended.out);
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_is_told_before_anything_is_typed() {
+    let desk = terminal();
+    let _node = Node::on(&desk.socket());
+    let ended = desk.run(&["breach", "3.1", "--occurred", "lunchtime"], "Title\n.\nk\n").with(Exit::Usage);
+    assert!(ended.err.contains("--occurred: not a UTC time") && !ended.out.contains("What happened?"));
 }

@@ -120,7 +120,7 @@ fn an_unknown_provision_is_refused_with_the_list_and_the_text_is_kept() {
         ended.err
     );
     assert_eq!(kept_text(&desk), b"Boarding\nText");
-    assert!(ended.help().contains("demarche breach 9.9 < "), "{}", ended.err);
+    assert!(ended.help().contains("then demarche breach PROVISION < "), "{}", ended.err);
     assert!(node.held().shown.is_empty());
 }
 
@@ -355,6 +355,6 @@ fn one_rule_gives_the_exit_code_of_every_file_that_is_not_taken() {
 fn a_channel_that_is_not_there_is_refused_with_those_that_are() {
     let desk = Desk::new();
     let _node = Node::on(&desk.socket());
-    let ended = desk.run(&["inbox", "--channel", "memo25"], "").with(Exit::Failed);
+    let ended = desk.run(&["inbox", "--channel", "memo25"], "").with(Exit::Usage);
     assert!(ended.help().contains("memo26"), "{}", ended.err);
 }

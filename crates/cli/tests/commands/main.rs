@@ -9,4 +9,5 @@ mod node;
 mod reading;
 mod reference_page;
 mod reporting;
+mod retyping;
 mod scene;

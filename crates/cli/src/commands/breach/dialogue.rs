@@ -3,60 +3,71 @@
 
 use std::{io::Write as _, process::Command as Process};
 
-use demarche_control::{layout, types::Case};
+use demarche_control::{
+    Serial, layout,
+    types::{Case, Shown},
+};
 use demarche_protocol::{
     charter::Provision,
     dispatch::{Content, Dispatch, Statement},
+    hash::DocumentId,
 };
 
 use super::{
     super::release::{self, Author, Typed},
-    Breach, notice, occurred, provision, similar,
+    Breach, in_full, notice, occurred, provision, similar,
 };
 use crate::{
     args::{Globals, Sending},
     compose::{self, Tidied},
     error::{Failure, Result, failed, refused},
     exit::Exit,
-    outbox,
+    invocation::Invocation,
     reference::{Reference, Target},
     screen::{Line, Style},
     view, when,
     world::World,
 };
 
-pub(super) async fn run(mut command: Breach, globals: &Globals, world: &mut World) -> Result<Exit> {
+/// `again` is the line as it was typed; what is asked and answered comes to it.
+pub(super) async fn run(
+    mut command: Breach,
+    mut again: Invocation,
+    globals: &Globals,
+    world: &mut World,
+) -> Result<Exit> {
     // Key and charter first: a wrong passphrase must not cost a typed text.
     let author = Author::of(globals, world, None).await?;
     let code = match &command.provision {
         Some(code) => provision(code, &author.pin.charter)?.code.clone(),
         None => ask_provision(&author, world).await?,
     };
+    again.set("provision", &code);
     let keeping = release::keeping(&command.sending, world);
     // From here on there is something to lose.
     world.interrupts.heed();
     world.input.begin_typing();
     let interrupts = world.interrupts.clone();
-    let mut text = Text::default();
-    let chosen = interrupts.or(ask_whole(&mut command, &code, &mut text, &author, world)).await;
-    if chosen.is_err() && !text.whole {
-        text.typed.push_str(&world.input.unfinished().await);
+    let mut told = Told { text: String::new(), whole: false, again };
+    let chosen = interrupts.or(ask_whole(&mut command, &code, &mut told, &author, world)).await;
+    if chosen.is_err() && !told.whole {
+        told.text.push_str(&world.input.unfinished().await);
     }
     let done = match chosen {
         Ok(Chosen::Send(dispatch)) => release::release(*dispatch, &author, &command.sending, world).await,
         Ok(Chosen::Keep(dispatch)) => keep(&dispatch, &author, &command.sending, world).await,
         Err(failure) => Err(failure),
     };
-    let when = command.occurred.map(|when| format!(" --occurred {when}")).unwrap_or_default();
-    Typed::of_lines(&text.typed).kept_if_failed(done, &keeping, &format!("demarche breach {code}{when}"))
+    Typed::of_lines(&told.text).kept_if_failed(done, &keeping, &told.again)
 }
 
-/// What was typed so far.
-#[derive(Default)]
-struct Text {
-    typed: String,
+/// What was typed and answered so far.
+struct Told {
+    text: String,
     /// Whether the dot has come.
     whole: bool,
+    /// The line that says the rest without asking.
+    again: Invocation,
 }
 
 /// What the officer wants done with the notice.
@@ -65,34 +76,45 @@ enum Chosen {
     Keep(Box<Dispatch>),
 }
 
-/// Asks until the notice is whole. What was typed so far is in `text` at every moment.
+/// Asks until the notice is whole. What was typed so far is in `told` at every moment.
 async fn ask_whole(
     command: &mut Breach,
     code: &str,
-    text: &mut Text,
+    told: &mut Told,
     author: &Author,
     world: &mut World,
 ) -> Result<Chosen> {
-    ask_text(command.title.is_some(), &mut text.typed, world).await?;
-    text.whole = true;
-    let text = &mut text.typed;
+    ask_text(command.title.is_some(), &mut told.text, world).await?;
+    told.whole = true;
     if command.occurred.is_none() {
-        command.occurred = Some(ask_when(world).await?);
+        let occurred = ask_when(world).await?;
+        told.again.set("occurred", &occurred);
+        command.occurred = Some(occurred);
     }
     let provision = provision(code, &author.pin.charter)?;
-    let going_on = match similar::recent(author, code, (world.now)()).await.first() {
+    let going_on = match similar::recent(author, code, command.nature, (world.now)()).await.first() {
         Some(case) => ask_same(case, author, world).await?,
         None => None,
     };
+    if let Some(of) = &going_on {
+        told.again = told.again.turned("say");
+        told.again.set("case", of.serial.to_string());
+    }
+    let left_out = if going_on.is_some() { left_out(command) } else { Vec::new() };
+    let text = &mut told.text;
     loop {
         let tidied = compose::tidy(text);
         let drafted = match &going_on {
             None => notice(command, provision, &tidied, author, world),
-            Some(of) => statement(of, &tidied, author, world),
+            Some(of) => statement(of, command, &tidied, author, world),
         };
         let choice = match &drafted {
             Ok((dispatch, changes)) => {
-                preview(dispatch, Some(provision), changes, world);
+                preview(dispatch, provision, going_on.as_ref(), changes, world);
+                if !left_out.is_empty() {
+                    let line = Line::styled(Style::Warn, "left out, for a statement has no such fields: ");
+                    world.screen.note(line.and(left_out.join(", ")));
+                }
                 ask_choice("[s]end [e]dit [k]eep: ", &['s', 'e', 'k'], world).await?
             }
             Err(failure) => {
@@ -115,7 +137,7 @@ async fn ask_whole(
 async fn keep(dispatch: &Dispatch, author: &Author, sending: &Sending, world: &mut World) -> Result<Exit> {
     let mut outgoing = release::sign(dispatch, author, sending, world).await?;
     let path = outgoing.keep().map_err(|why| failed(format!("the signed file could not be kept: {why}")))?;
-    world.screen.say(format!("signed and kept, not sent: {}", outbox::send_command(&path)));
+    world.screen.say(format!("signed and kept, not sent: {}", outgoing.send_command(&path)));
     world.screen.json(&serde_json::json!({ "kept": path }));
     Ok(Exit::Done)
 }
@@ -181,11 +203,7 @@ async fn ask_when(world: &mut World) -> Result<String> {
         let answer = answer.unwrap_or_default();
         let typed = if answer.is_empty() { now.to_string() } else { answer };
         match occurred(&typed, now) {
-            // As a moment: `10m ago` must not move while the officer reads the preview.
-            Ok(occurred) => {
-                let to = occurred.to.map(|to| format!("/{to}")).unwrap_or_default();
-                return Ok(format!("{}{to}", occurred.from));
-            }
+            Ok(occurred) => return Ok(in_full(occurred)),
             Err(failure) => world.screen.note(failure.what),
         }
     }
@@ -215,29 +233,58 @@ async fn ask_same(case: &Case, author: &Author, world: &mut World) -> Result<Opt
     }
     let reference = Reference { channel: None, target: Target::Serial(case.serial.clone()) };
     let (shown, original) = author.original(&reference).await?;
-    let case = release::notice_of(&shown, &original)?;
-    Ok(Some(Dispatched { case, dispatch: original.dispatch }))
+    let document = release::notice_of(&shown, &original)?;
+    Ok(Some(Dispatched { serial: case.serial.clone(), document, dispatch: original.dispatch }))
 }
 
 /// The notice of the case that goes on.
 struct Dispatched {
-    case: demarche_protocol::hash::DocumentId,
+    serial: Serial,
+    document: DocumentId,
     dispatch: Dispatch,
+}
+
+/// What was said for a notice and has no place in a statement.
+fn left_out(command: &Breach) -> Vec<String> {
+    let said = [
+        ("occurred", command.occurred.clone()),
+        ("place", command.place.clone()),
+        ("means", command.means.map(|means| means.to_string())),
+        ("confidence", command.confidence.map(|confidence| confidence.to_string())),
+        ("request", command.request.clone()),
+        ("reply-by", command.reply_by.clone()),
+    ];
+    said.into_iter().filter_map(|(option, value)| Some(format!("--{option} {}", value?))).collect()
 }
 
 fn statement(
     of: &Dispatched,
+    command: &Breach,
     text: &Tidied,
     author: &Author,
     world: &World,
 ) -> Result<(Dispatch, Vec<String>)> {
     compose::check_body("the text", &text.text)?;
-    let content = Content::Statement(Statement { case: Some(of.case), title: None, body: text.text.clone() });
-    let dispatch = author.dispatch(world, of.dispatch.nature, of.dispatch.precedence, content);
-    Ok((dispatch, text.changes.clone()))
+    let mut changes = text.changes.clone();
+    let title = command
+        .title
+        .as_deref()
+        .map(|title| compose::tidy_line("--title", Some("title"), title, &mut changes))
+        .transpose()?;
+    let content = Content::Statement(Statement { case: Some(of.document), title, body: text.text.clone() });
+    let precedence = command.precedence.unwrap_or(of.dispatch.precedence);
+    // The case is of the same nature: see `similar`. Should the node have said so wrongly, what was typed holds.
+    Ok((author.dispatch(world, command.nature, precedence, content), changes))
 }
 
-fn preview(dispatch: &Dispatch, provision: Option<&Provision>, changes: &[String], world: &mut World) {
+/// What will be signed, every field of it.
+fn preview(
+    dispatch: &Dispatch,
+    provision: &Provision,
+    of: Option<&Dispatched>,
+    changes: &[String],
+    world: &mut World,
+) {
     let screen = &mut world.screen;
     screen.say("");
     if let Some(banner) = view::banner(Some(dispatch.nature)) {
@@ -251,19 +298,13 @@ fn preview(dispatch: &Dispatch, provision: Option<&Provision>, changes: &[String
             screen.say(format!("  {name:<11} {value}"));
         }
     };
-    if let Content::Breach(breach) = &dispatch.content {
-        field("Provision", provision.map(|each| format!("{} {}", each.code, each.title_in("en"))));
-        field("Title", Some(breach.title.clone()));
-        let until = |to| format!(" until {}", when::shown(to));
-        let occurred = breach.occurred;
-        field(
-            "Occurred",
-            occurred.map(|each| when::shown(each.from) + &each.to.map(until).unwrap_or_default()),
-        );
-        field("Place", breach.place.clone());
-        field("Means", breach.means.map(|each| each.to_string()));
-        field("Confidence", breach.confidence.map(|each| each.to_string()));
-        field("Request", breach.request.clone());
+    if matches!(dispatch.content, Content::Breach(_)) {
+        field("Provision", Some(format!("{} {}", provision.code, provision.title_in("en"))));
+    }
+    field("Case", of.map(|of| of.serial.to_string()));
+    field("Title", dispatch.title().map(str::to_owned));
+    for (name, value) in view::fields(&Shown::fields_of(dispatch)) {
+        field(&name, Some(value));
     }
     if let Some(body) = dispatch.body() {
         screen.say("");
