@@ -55,6 +55,10 @@ impl Exit {
         (Self::Terminated, "SIGTERM, likewise"),
     ];
 
+    /// The exceptions, as the documentation of the commands prints them.
+    pub const CTRL_C: &str = "Ctrl-C is how one ends `watch`: 0. Whoever presses it while a dispatch that is recorded is waited for \
+        leaves it going: 0, or 5 if `--wait` named the step.";
+
     /// The number.
     pub const fn code(self) -> u8 {
         self as u8

@@ -14,6 +14,7 @@ use crate::{
     args::Globals,
     error::Result,
     exit::Exit,
+    interrupts::Ending,
     screen::{Line, Style},
     station::Station,
     view, when,
@@ -31,8 +32,8 @@ pub struct Watch {
     /// Begin after this event instead of with the next one; 0 is the beginning.
     #[arg(long, value_name = "ID")]
     pub after: Option<Bookmark>,
-    /// End after so many events.
-    #[arg(long, value_name = "N")]
+    /// End after so many events, at least one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }
 
@@ -40,7 +41,7 @@ pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) ->
     let station = Station::of(globals, &world.env)?;
     // A node that is not there at the start is a mistake to report; later it is something to wait for.
     let channels = station.channels(None).await?;
-    let mut events = station.client.events(command.after).await?;
+    let events = station.client.events(command.after).await?;
     let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
     world.screen.note(format!("watching {}; Ctrl-C ends it", names.join(", ")));
     let only = station.wanted_channel(None).is_some();
@@ -53,29 +54,16 @@ pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) ->
         urgent: false,
         unanswered: false,
     };
-    watch.ring_if_needed(world).await;
-    loop {
-        tokio::select! {
-            biased;
-            next = events.next() => if let Ok(Some(event)) = next {
-                if watch.tell(&event, world) {
-                    return Ok(Exit::Done);
-                }
-            } else {
-                tokio::select! {
-                    regained = watch.regain(events.last(), world) => {
-                        events = regained;
-                        // What came while nobody listened may be told late, or have been told to nobody.
-                        watch.ring_if_needed(world).await;
-                    }
-                    _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
-                }
-            },
-            () = sleep_until(watch.bell.unwrap_or_else(Instant::now)), if watch.bell.is_some() => {
-                watch.ring_if_needed(world).await;
-            }
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
-        }
+    world.interrupts.heed();
+    let interrupts = world.interrupts.clone();
+    tokio::select! {
+        biased;
+        ending = interrupts.caught() => Ok(match ending {
+            // That is how one ends it.
+            Ending::Interrupted => Exit::Done,
+            Ending::HungUp | Ending::Terminated => ending.exit(),
+        }),
+        () = watch.run(events, world) => Ok(Exit::Done),
     }
 }
 
@@ -94,6 +82,29 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
+    /// Shows events until the last one that was asked for.
+    async fn run(&mut self, mut events: EventStream, world: &mut World) {
+        self.ring_if_needed(world).await;
+        loop {
+            tokio::select! {
+                biased;
+                next = events.next() => match next {
+                    Ok(Some(event)) => if self.tell(&event, world) {
+                        return;
+                    },
+                    Ok(None) | Err(_) => {
+                        events = self.regain(events.last(), world).await;
+                        // What came while nobody listened may be told late, or have been told to nobody.
+                        self.ring_if_needed(world).await;
+                    }
+                },
+                () = sleep_until(self.bell.unwrap_or_else(Instant::now)), if self.bell.is_some() => {
+                    self.ring_if_needed(world).await;
+                }
+            }
+        }
+    }
+
     /// Shows an event. True when it was the last one asked for.
     fn tell(&mut self, event: &Event, world: &mut World) -> bool {
         // What is the node's own, such as its hook, concerns whoever watches.

@@ -1,6 +1,6 @@
 //! `--wait` and `watch`: the steps as they come, out of time, refused on the way, a node that goes and comes back.
 
-use demarche_cli::exit::Exit;
+use demarche_cli::{exit::Exit, interrupts::Ending};
 use demarche_control::{
     Code, Problem,
     types::{EventKind, EvidenceKind, State, Verdict},
@@ -337,4 +337,28 @@ fn a_watch_resumes_after_the_last_event_and_says_that_the_node_was_lost() {
         "{:?}",
         node.held().asked
     );
+}
+
+#[test]
+fn a_watch_ends_by_ctrl_c_with_0_and_by_other_signals_as_shells_count() {
+    for (ending, exit) in [
+        (Ending::Interrupted, Exit::Done),
+        (Ending::Terminated, Exit::Terminated),
+        (Ending::HungUp, Exit::HungUp),
+    ] {
+        let desk = Desk::new();
+        let node = Node::on(&desk.socket());
+        let ended = beside(&desk, &["watch"], "", |_| {
+            node.until_listeners(1);
+            desk.end.send_replace(Some(ending));
+        });
+        ended.with(exit);
+    }
+}
+
+#[test]
+fn a_watch_for_no_event_at_all_is_wrong_usage() {
+    let desk = Desk::new();
+    let ended = desk.run(&["watch", "--count", "0"], "").with(Exit::Usage);
+    assert!(ended.err.contains("--count"), "{}", ended.err);
 }

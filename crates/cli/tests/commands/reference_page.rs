@@ -32,7 +32,7 @@ fn render() -> String {
     for (exit, meaning) in Exit::ALL.into_iter().chain(Exit::SIGNALS) {
         writeln!(page, "| {} | {meaning} |", exit.code()).unwrap();
     }
-    writeln!(page, "\n{}", Exit::FILES).unwrap();
+    writeln!(page, "\n{}\n\n{}", Exit::CTRL_C, Exit::FILES).unwrap();
     for sub in command.get_subcommands() {
         section(sub, 2, &mut page);
     }
