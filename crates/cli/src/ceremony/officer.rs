@@ -32,7 +32,7 @@ use crate::error::{Result, usage};
 pub enum OfficerCommand {
     /// Draft an officer's document for the roots to sign.
     Draft(DraftArgs),
-    /// List the officers of this node's party.
+    /// List the officers of every party, as the node knows them.
     List,
 }
 
@@ -42,6 +42,10 @@ pub struct DraftArgs {
     /// The officer's name or post, as both sides will see it.
     #[arg(long)]
     name: String,
+    /// The officer's public key, which the document names: the .pub file that the officer gave. Nothing is signed here.
+    // In place of the option of every command, whose key signs; `Globals` has it all the same.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// What the officer may do.
     #[arg(long, value_name = "DUTY", value_delimiter = ',', required = true)]
     duties: Vec<Duty>,

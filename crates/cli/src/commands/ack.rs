@@ -1,6 +1,7 @@
 //! `demarche ack`: an officer's signed statement of receipt and understanding, for a dispatch that was verified here.
 
 use clap::Args;
+use demarche_control::types::{Evidence, EvidenceKind};
 use demarche_protocol::dispatch::{Acknowledgement, Content};
 
 use super::release::{self, Author};
@@ -48,6 +49,11 @@ pub(super) async fn run(command: Ack, globals: &Globals, world: &mut World) -> R
         .help(format!("who has: demarche show {}", shown.header.serial)));
     }
     view::whole(&mut world.screen, &shown, Some(&author.pin.charter), Some(&original));
+    let own = |piece: &&Evidence| piece.kind == EvidenceKind::Acknowledged && piece.by == author.pin.party;
+    if let Some(before) = shown.evidence.iter().find(own) {
+        let serial = before.serial.as_ref().map(|serial| format!(" ({serial})")).unwrap_or_default();
+        world.screen.note(format!("note: already acknowledged{serial}; this is one more"));
+    }
     release::tell_changes(&changes, world);
     world
         .screen

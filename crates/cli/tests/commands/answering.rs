@@ -1,11 +1,11 @@
 //! `ack` and `reply`: what is answered is verified and shown before anything is signed.
 
 use demarche_cli::exit::Exit;
-use demarche_control::types::State;
+use demarche_control::types::{EvidenceKind, State};
 use demarche_protocol::dispatch::{Breach, Content, Dispatch, Position, Precedence};
 
 use crate::{
-    node::Node,
+    node::{Node, evidence},
     scene::{Desk, from_tehran},
 };
 
@@ -125,4 +125,18 @@ fn an_answer_that_the_node_loses_on_the_way_is_kept() {
         "{}",
         ended.err
     );
+}
+
+#[test]
+fn what_was_acknowledged_before_is_said_before_it_is_again() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    let first = desk.run(&["ack", "tehran/1"], "").with(Exit::Done);
+    assert!(!first.err.contains("already"), "{}", first.err);
+    let mut piece = evidence(EvidenceKind::Acknowledged, "washington");
+    piece.serial = Some("washington/1".parse().unwrap());
+    node.held().step("tehran/1", State::Acknowledged, piece);
+    let again = desk.run(&["ack", "tehran/1"], "").with(Exit::Done);
+    assert!(again.err.contains("note: already acknowledged (washington/1)"), "{}", again.err);
 }
