@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use demarche_control::{ClientError, Code};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, shell};
 
 /// A failure as it is told to the officer. Its texts may quote anybody's: they are escaped when printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,13 +124,19 @@ impl From<ClientError> for Failure {
                 let help = problem.help.into_iter().collect();
                 Self { help, code: known, ..Self::new(exit, problem.message) }
             }
-            ClientError::NotReachable { ref source, .. } => {
+            ClientError::NotReachable { ref source, ref socket } => {
                 let denied = source.kind() == std::io::ErrorKind::PermissionDenied;
                 let failure = Self::new(exit, chain(&error));
                 if denied {
                     failure.help("this account may not use the socket; ask the node's operator for the group")
                 } else {
-                    failure.help("start the node: demarched --data DIR")
+                    // The usual place is in the data directory; another says nothing of it.
+                    let usual = socket.file_name().is_some_and(|name| name == "control.sock");
+                    let data = socket.parent().filter(|data| usual && !data.as_os_str().is_empty());
+                    let data = data.map_or_else(|| "DIR".to_owned(), shell::path);
+                    failure
+                        .help(format!("start the node there: demarched --data {data}"))
+                        .help("or say where it is: --profile FILE, --data DIR")
                 }
             }
             ref broken if broken.outcome_unknown() => {

@@ -14,7 +14,11 @@ use demarche_protocol::identity::{
 };
 use zeroize::Zeroizing;
 
-use crate::error::{Failure, Result, chain, failed, refused};
+use crate::{
+    error::{Failure, Result, chain, failed, refused},
+    interrupts::Ending,
+    shell,
+};
 
 /// Longest passphrase that is taken, in bytes.
 const PASSPHRASE: usize = 1024;
@@ -38,7 +42,13 @@ impl<'a> Passphrase<'a> {
 
 /// Reads a private key. The failure names the file and the command that puts it right.
 pub fn read(path: &Path, passphrase: Passphrase<'_>) -> Result<SecretKey> {
-    let pem = layout::read_secret(path).map_err(|error| unreadable(&error))?;
+    let pem = layout::read_secret(path).map_err(|error| match error {
+        // Who else may read it is of no account if it is no key.
+        SecretFileError::Mode { .. } | SecretFileError::Owner { .. } => {
+            no_key_in(path).unwrap_or_else(|| unreadable(&error, Secret::Key))
+        }
+        _ => unreadable(&error, Secret::Key),
+    })?;
     let name = path.display();
     match openssh::read(&pem, None) {
         Err(PrivateKeyError::NeedsPassphrase) => {
@@ -54,23 +64,46 @@ pub fn read(path: &Path, passphrase: Passphrase<'_>) -> Result<SecretKey> {
             };
             openssh::read(&pem, Some(&secret)).map_err(|why| refused(format!("{name}: {why}")).help(help))
         }
-        Err(PrivateKeyError::NotOpenSsh) if PublicKey::from_openssh(&pem).is_ok() => {
-            Err(refused(format!("{name} holds a public key; the private one is needed"))
-                .help(format!("--key {}", path.with_extension("").display())))
-        }
         other => other.map_err(|why| {
-            refused(format!("{name}: {why}"))
-                .help("make one with: demarche key new (or ssh-keygen -t ed25519)")
+            let broken = || {
+                refused(format!("{name}: {why}"))
+                    .help("make one with: demarche key new (or ssh-keygen -t ed25519)")
+                    .wrong("key")
+            };
+            no_key(path, &pem).unwrap_or_else(broken)
         }),
     }
 }
 
+/// What a file holds that is no private key, whatever its mode; `None` where it may be one.
+fn no_key_in(path: &Path) -> Option<Failure> {
+    let bytes = Zeroizing::new(layout::read_bounded(path, layout::SECRET_FILE).ok()?);
+    no_key(path, std::str::from_utf8(&bytes).unwrap_or_default())
+}
+
+fn no_key(path: &Path, text: &str) -> Option<Failure> {
+    let name = path.display();
+    if PublicKey::from_openssh(text).is_ok() {
+        let beside = path.with_extension("key");
+        let private = if beside.exists() { beside } else { path.with_extension("") };
+        let failure = refused(format!("{name} holds a public key; the private one is needed"));
+        return Some(failure.help(format!("--key {}", shell::path(&private))).wrong("key"));
+    }
+    // As every form of private keys begins.
+    if text.contains("PRIVATE KEY-----") {
+        return None;
+    }
+    let failure = refused(format!("{name} holds no private key"));
+    Some(failure.help("name the file that holds your private key: --key FILE").wrong("key"))
+}
+
 /// The first line of a passphrase file, which must be its owner's alone.
 pub fn passphrase_of(file: &Path) -> Result<Zeroizing<String>> {
-    let text = layout::read_secret(file).map_err(|error| unreadable(&error))?;
+    let text = layout::read_secret(file).map_err(|error| unreadable(&error, Secret::Passphrase))?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        return Err(refused(format!("{} begins with an empty line, not a passphrase", file.display())));
+        return Err(refused(format!("{} begins with an empty line, not a passphrase", file.display()))
+            .help("put the passphrase in its first line, or leave --passphrase-file out and be asked"));
     }
     Ok(Zeroizing::new(line.to_owned()))
 }
@@ -95,9 +128,6 @@ pub fn ask_new(what: &str) -> Result<Zeroizing<String>> {
 /// Asks on the controlling terminal without echo.
 pub fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     let mut terminal = terminal()?;
-    let lost = |why: io::Error| {
-        refused(format!("the terminal cannot be used: {why}")).help("--passphrase-file FILE")
-    };
     terminal.write_all(crate::escape::line(prompt).as_bytes()).map_err(lost)?;
     let silence = Silence::on(&terminal).map_err(lost)?;
     let answer = read_line(&mut terminal).map_err(lost);
@@ -106,20 +136,24 @@ pub fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     answer
 }
 
-/// The public half of a key: from `FILE.pub` beside it when that is there, so that no passphrase is needed.
+/// The public half of a key: from the file beside it when that is there, so that no passphrase is needed.
 pub fn public_of(path: &Path, passphrase: Passphrase<'_>) -> Result<PublicKey> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".pub");
-    let read_public = |file: &Path| {
-        let bytes = layout::read_bounded(file, layout::SECRET_FILE).ok()?;
-        PublicKey::from_openssh(std::str::from_utf8(&bytes).ok()?).ok()
-    };
-    // `officer.key.pub` as ssh-keygen names it, or `officer.pub` as `key new` does.
-    let known = read_public(Path::new(&beside)).or_else(|| read_public(&path.with_extension("pub")));
-    match known {
-        Some(key) => Ok(key),
+    match public_beside(path) {
+        Some((_, key)) => Ok(key),
         None => read(path, passphrase).map(|key| key.public()),
     }
+}
+
+/// The file that holds the public half of a key, and what it holds.
+pub fn public_beside(path: &Path) -> Option<(PathBuf, PublicKey)> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".pub");
+    // `officer.key.pub` as ssh-keygen names it, or `officer.pub` as `key new` does.
+    let beside = [beside.into(), path.with_extension("pub")].into_iter().filter(|file| file != path);
+    beside.into_iter().find_map(|file: PathBuf| {
+        let bytes = layout::read_bounded(&file, layout::SECRET_FILE).ok()?;
+        Some((file, PublicKey::from_openssh(std::str::from_utf8(&bytes).ok()?).ok()?))
+    })
 }
 
 /// Fresh random bytes of the system.
@@ -129,7 +163,14 @@ pub fn random<const N: usize>() -> io::Result<Zeroizing<[u8; N]>> {
     Ok(bytes)
 }
 
-fn unreadable(error: &SecretFileError) -> Failure {
+/// Which of the two secrets a file should hold.
+#[derive(Clone, Copy)]
+enum Secret {
+    Key,
+    Passphrase,
+}
+
+fn unreadable(error: &SecretFileError, secret: Secret) -> Failure {
     let not_read = match error {
         SecretFileError::Io { .. } => true,
         SecretFileError::Kind { what, .. } => *what != "a link",
@@ -139,7 +180,12 @@ fn unreadable(error: &SecretFileError) -> Failure {
     let failure = if not_read { failed(chain(error)) } else { refused(chain(error)) };
     match error.help() {
         Some(help) => failure.help(help),
-        None => failure.help("name a file that holds your private key: --key FILE").wrong("key"),
+        None => match secret {
+            Secret::Key => failure.help("name a file that holds your private key: --key FILE").wrong("key"),
+            Secret::Passphrase => failure
+                .help("name the file whose first line is the passphrase: --passphrase-file FILE; without it you are asked")
+                .wrong("passphrase_file"),
+        },
     }
 }
 
@@ -150,6 +196,15 @@ fn terminal() -> Result<File> {
     })
 }
 
+/// Ctrl-C is a key at this prompt, and ends as everywhere.
+fn lost(why: io::Error) -> Failure {
+    if why.kind() == io::ErrorKind::Interrupted {
+        return Failure::from(Ending::Interrupted)
+            .help("nothing was signed or made; the same command asks again");
+    }
+    refused(format!("the terminal cannot be used: {why}")).help("--passphrase-file FILE")
+}
+
 /// Reads a line key by key, since the terminal neither echoes nor edits it meanwhile.
 fn read_line(from: &mut impl io::Read) -> io::Result<Zeroizing<String>> {
     const INTERRUPT: u8 = 0x03;
@@ -158,7 +213,16 @@ fn read_line(from: &mut impl io::Read) -> io::Result<Zeroizing<String>> {
     const ERASE: [u8; 2] = [0x08, 0x7f];
     let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE));
     let mut byte = Zeroizing::new([0]);
-    while from.read(&mut *byte)? == 1 {
+    loop {
+        match from.read(&mut *byte) {
+            Ok(1) => {}
+            // A signal that is heeded elsewhere.
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+            ended => {
+                ended?;
+                break;
+            }
+        }
         match byte[0] {
             b'\n' | b'\r' | END => break,
             INTERRUPT => return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
@@ -263,7 +327,9 @@ mod tests {
         assert_eq!(typed(b"correct\rrest").unwrap(), "correct");
         assert_eq!(typed("wr\u{e9}\u{7f}\u{8}orse\u{15}horse\n".as_bytes()).unwrap(), "horse");
         assert_eq!(typed("caf\u{e9}\u{7f}e\n".as_bytes()).unwrap(), "cafe");
-        assert_eq!(typed(b"abc\x03def\n").unwrap_err().kind(), io::ErrorKind::Interrupted);
+        let interrupted = typed(b"abc\x03def\n").unwrap_err();
+        assert_eq!(interrupted.kind(), io::ErrorKind::Interrupted);
+        assert_eq!(lost(interrupted).exit.code(), 130);
         assert!(typed(&[b'x'; PASSPHRASE + 1]).is_err());
     }
 

@@ -17,13 +17,17 @@ use crate::{
 const NOTHING: &str = "it is not said what to do";
 
 /// What the interface settles and this version does not have, and what to use until then.
-const NOT_YET: [(&str, &str); 5] = [
+const NOT_YET: [(&str, &str); 6] = [
     ("export", "demarche show SERIAL --text gives a signed text byte for byte, --json all evidence"),
     (
         "verify",
         "demarche show SERIAL verifies; by other means: demarche show SERIAL --text and ssh-keygen -Y verify",
     ),
     ("history", "demarche watch --after 0 shows what happened on the line; the node's log has the rest"),
+    (
+        "--wait custody",
+        "--wait delivered, or --wait recorded: mediators do not keep dispatches yet, they relay them",
+    ),
     ("--agent", "--key FILE, with a passphrase if you like: it is asked, or comes from --passphrase-file"),
     (
         "--evidence",
@@ -72,13 +76,21 @@ pub(crate) fn told(error: &clap::Error, arguments: &[OsString], world: &mut Worl
 
 /// The word that is only understood by a later version, and what to use now.
 fn instead(error: &clap::Error) -> Option<(&'static str, &'static str)> {
-    let kind = match error.kind() {
-        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
-        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.clone()),
+        _ => None,
+    };
+    let word = match error.kind() {
+        ErrorKind::InvalidSubcommand => said(ContextKind::InvalidSubcommand)?,
+        ErrorKind::UnknownArgument => said(ContextKind::InvalidArg)?,
+        ErrorKind::InvalidValue => {
+            // Clap names the option as `--wait <STEP>`.
+            let option = said(ContextKind::InvalidArg)?;
+            format!("{} {}", option.split(' ').next()?, said(ContextKind::InvalidValue)?)
+        }
         _ => return None,
     };
-    let Some(ContextValue::String(word)) = error.get(kind) else { return None };
-    NOT_YET.into_iter().find(|(name, _)| name == word)
+    NOT_YET.into_iter().find(|(name, _)| *name == word)
 }
 
 /// Clap's text in parts: its first paragraph is what failed; a tip is a help; how it is used is a particular.

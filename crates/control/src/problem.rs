@@ -52,7 +52,7 @@ macro_rules! codes {
 
 codes! {
     /// No channel of this name or hash here.
-    UnknownChannel = "unknown-channel", 404, 1;
+    UnknownChannel = "unknown-channel", 404, 2;
     /// Several channels fit.
     AmbiguousChannel = "ambiguous-channel", 409, 2;
     /// No such entry here.

@@ -17,7 +17,7 @@ use crate::{
     keyfile::{self, Passphrase},
     profile::Profile,
     screen::{Line, Style},
-    station::socket_of,
+    station::{socket_of, unknown_channel},
     world::World,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Desk<'a> {
     pub(super) passphrase_file: Option<PathBuf>,
     /// Where the officer's profile is or would be.
     pub(super) profile: Option<PathBuf>,
+    /// Whether `--profile` named it: then later commands must name it as well.
+    pub(super) profile_was_named: bool,
     /// The wall clock when the command began, in whole seconds: texts that people read carry no more.
     pub(super) now: Timestamp,
     world: RefCell<&'a mut World>,
@@ -68,6 +70,7 @@ impl<'a> Desk<'a> {
             key: globals.key.clone(),
             passphrase_file: globals.passphrase_file.clone(),
             profile,
+            profile_was_named: globals.profile.is_some(),
             now: Timestamp::from_millis((world.now)().as_millis() / 1000 * 1000),
             world: RefCell::new(world),
         })
@@ -146,19 +149,24 @@ impl<'a> Desk<'a> {
     pub(super) fn node_officers(&self) -> Result<Option<Vec<(String, OfficerInfo)>>> {
         let wanted = self.channel.clone();
         let asked = self.with_node(|client| async move {
-            let mut officers = Vec::new();
-            for channel in client.channels().await? {
-                let meant =
-                    |wanted: &String| *wanted == channel.name || *wanted == channel.channel.to_string();
-                if wanted.as_ref().is_none_or(meant) {
-                    let found = client.officers(&channel.name).await?;
-                    officers.extend(found.into_iter().map(|officer| (channel.name.clone(), officer)));
+            let channels = client.channels().await?;
+            let names: Vec<String> = channels.iter().map(|channel| channel.name.clone()).collect();
+            let mut meant = channels;
+            if let Some(wanted) = &wanted {
+                meant.retain(|channel| *wanted == channel.name || *wanted == channel.channel.to_string());
+                if meant.is_empty() {
+                    return Ok(Err(unknown_channel(wanted, &names)));
                 }
             }
-            Ok(officers)
+            let mut officers = Vec::new();
+            for channel in meant {
+                let found = client.officers(&channel.name).await?;
+                officers.extend(found.into_iter().map(|officer| (channel.name.clone(), officer)));
+            }
+            Ok(Ok(officers))
         });
         match asked {
-            Ok(officers) => Ok(Some(officers)),
+            Ok(officers) => officers.map(Some),
             Err(ClientError::NotReachable { .. }) => Ok(None),
             Err(other) => Err(other.into()),
         }

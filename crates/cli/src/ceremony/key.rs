@@ -48,6 +48,15 @@ pub(super) fn run(command: KeyCommand, desk: &Desk<'_>) -> Result<Said> {
     let public_path = public_beside(&path);
     words::refuse_existing(&path)?;
     words::refuse_existing(&public_path)?;
+    // Before anybody thinks of a passphrase.
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        return Err(failed(format!(
+            "{} cannot be written: {} is not there",
+            path.display(),
+            folder.display()
+        ))
+        .help(format!("make the directory first: mkdir {}", quoted(folder))));
+    }
     let comment = match args.comment.trim() {
         "" => String::new(),
         typed => words::line("--comment", typed, &mut Vec::new())?,
@@ -85,7 +94,7 @@ pub(super) fn run(command: KeyCommand, desk: &Desk<'_>) -> Result<Said> {
 }
 
 /// `root.pub` beside `root.key`; beside any other name, the name with `.pub` added, as `ssh-keygen` does.
-fn public_beside(path: &Path) -> PathBuf {
+pub(super) fn public_beside(path: &Path) -> PathBuf {
     if path.extension().is_some_and(|ending| ending == "key") {
         path.with_extension("pub")
     } else {

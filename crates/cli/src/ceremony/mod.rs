@@ -55,6 +55,10 @@ pub enum CeremonyCommand {
     #[command(subcommand)]
     Card(card::CardCommand),
     /// Write the officer's own configuration: pins channel, key and node.
+    ///
+    /// It has no options of its own: `--data` (or `--socket`) says which node, `--channel` which channel, `--key` which private
+    /// key, and `--profile` where the profile goes. With one of its own for each office, name it later by `--profile` or
+    /// `DEMARCHE_PROFILE`.
     Profile(profile::ProfileArgs),
 }
 

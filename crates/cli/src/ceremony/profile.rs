@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use demarche_control::{ClientError, SignedFile};
+use demarche_control::{ClientError, SignedFile, types::OfficerState};
 use demarche_protocol::{
     charter::Charter,
     hash::ChannelId,
@@ -12,11 +12,12 @@ use demarche_protocol::{
 };
 use serde_json::json;
 
-use super::{Desk, beside::quoted, channels, own, said::Said};
+use super::{Desk, beside::quoted, channels, key, own, said::Said};
 use crate::{
     error::{Result, failed, usage},
     keyfile::{self, Passphrase},
     profile::{Profile, charter_of},
+    station::unknown_channel,
 };
 
 /// Nothing of its own: `--data`, `--channel`, `--key` and `--profile` say it all.
@@ -28,8 +29,8 @@ struct Pinned {
     name: String,
     charter: Verified<Charter>,
     party: MemberId,
-    /// Names of the officers with this key, where that is known.
-    officers: Vec<String>,
+    /// The officers with this key, and whether they may speak, where that is known.
+    officers: Vec<(String, OfficerState)>,
     /// Whether the charter came over the socket: then its hash is worth comparing by voice.
     from_node: bool,
 }
@@ -72,10 +73,12 @@ pub(super) fn run(_: &ProfileArgs, desk: &Desk<'_>) -> Result<Said> {
     };
     let charter = SignedFile::of(pinned.charter.document()).map_err(|why| failed(why.to_string()))?;
     profile.write(&path, &charter)?;
-    Ok(tell(&path, &pinned, &profile, &public))
+    // Another command looks where this one did only if it is told to.
+    let named = if desk.profile_was_named { format!(" --profile {}", quoted(&path)) } else { String::new() };
+    Ok(tell(&path, &pinned, &profile, &public, &format!("demarche status{named}")))
 }
 
-fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey) -> Said {
+fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey, status: &str) -> Said {
     let mut said = Said::new(format!("the profile is written: {}", path.display()))
         .line(format!("  channel  {} ({})", profile.channel, pinned.name))
         .line(format!("  party    {}", pinned.party))
@@ -84,26 +87,42 @@ fn tell(path: &Path, pinned: &Pinned, profile: &Profile, public: &PublicKey) -> 
         said =
             said.line("the charter came from the node: compare the channel's hash with your party's roots");
     }
+    for (name, state) in &pinned.officers {
+        said = said.line(match state {
+            OfficerState::InForce => format!("  officer  {name}"),
+            other => format!("  officer  {name}: {other}"),
+        });
+    }
+    let revoked = |(_, state): &(String, OfficerState)| *state == OfficerState::Revoked;
     said = match pinned.officers.as_slice() {
         [] => said
             .line("no officer's document with this key is known here: it cannot sign for the party yet")
             .next(format!(
                 "demarche officer draft --name NAME --key {} --duties draft,release,acknowledge --out officer.toml --party {}",
-                quoted(&profile.key.clone().unwrap_or_default().with_extension("pub")),
+                quoted(&public_file(profile.key.as_deref().unwrap_or(Path::new("officer.key")))),
                 pinned.party
             )),
-        names => said.line(format!("  officer  {}", names.join(", "))).next("demarche status"),
+        officers if officers.iter().all(revoked) => said
+            .line("the key was revoked: nothing that it signs has effect any more")
+            .next("demarche key new NEW.key, and an officer's document for it: demarche officer draft"),
+        _ => said.next(status),
     };
+    let names: Vec<&str> = pinned.officers.iter().map(|(name, _)| name.as_str()).collect();
     said.json(json!({
         "profile": path.display().to_string(),
         "channel": profile.channel.to_string(),
         "name": pinned.name,
         "party": pinned.party.as_str(),
         "key": public.to_openssh(),
-        "officers": pinned.officers,
+        "officers": names,
         "data": profile.data,
         "socket": profile.socket,
     }))
+}
+
+/// Where the public half of a key is, or would be.
+fn public_file(key: &Path) -> PathBuf {
+    keyfile::public_beside(key).map_or_else(|| key::public_beside(key), |(file, _)| file)
 }
 
 /// From the data directory, where this account may read it.
@@ -125,7 +144,7 @@ fn local(desk: &Desk<'_>, key: &PublicKey) -> Result<Option<Pinned>> {
         name: channel.name,
         charter: channel.charter,
         party: own::read(&desk.data)?.member,
-        officers: of_key.map(|officer| officer.name).collect(),
+        officers: of_key.map(|officer| (officer.name, officer.state)).collect(),
         from_node: false,
     }))
 }
@@ -135,25 +154,29 @@ fn from_node(desk: &Desk<'_>, key: &PublicKey) -> Result<Pinned> {
     let wanted = desk.channel.clone();
     let asked = desk.with_node(|client| async move {
         let mut infos = client.channels().await?;
+        let all: Vec<String> = infos.iter().map(|info| info.name.clone()).collect();
         if let Some(wanted) = &wanted {
             infos.retain(|info| info.name == *wanted || info.channel.to_string() == *wanted);
         }
-        let names: Vec<String> = infos.iter().map(|info| info.name.clone()).collect();
-        let (Some(info), true) = (infos.pop(), names.len() == 1) else {
-            return Ok::<_, ClientError>(Err(names));
+        let found = infos.len();
+        let (Some(info), 1) = (infos.pop(), found) else {
+            return Ok::<_, ClientError>(Err(all));
         };
         let charter = client.charter(&info.name).await?;
         let officers = client.officers(&info.name).await?;
         Ok(Ok((info, charter, officers)))
     })?;
-    let (info, file, officers) = asked.map_err(|names| which_channel(&names, desk))?;
+    let (info, file, officers) = asked.map_err(|names| match &desk.channel {
+        Some(wanted) if !names.is_empty() => unknown_channel(wanted, &names),
+        _ => which_channel(&names, desk),
+    })?;
     let charter = charter_of(&file, Some(info.channel), "the node's charter")?;
     let of_key = officers.into_iter().filter(|officer| officer.key == key.to_openssh());
     Ok(Pinned {
         name: info.name,
         charter,
         party: info.party,
-        officers: of_key.map(|officer| officer.name).collect(),
+        officers: of_key.map(|officer| (officer.name, officer.state)).collect(),
         from_node: true,
     })
 }

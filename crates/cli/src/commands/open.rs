@@ -3,7 +3,7 @@
 use clap::Args;
 use demarche_control::types::OpenRequest;
 
-use super::show::verified;
+use super::show::{verified, with_serial};
 use crate::{
     args::Globals, error::Result, exit::Exit, reference::Reference, station::Station, view, world::World,
 };
@@ -30,7 +30,8 @@ pub(super) async fn run(command: Open, globals: &Globals, world: &mut World) -> 
     }
     let shown = station.client.open(&pin.path(), &target, &OpenRequest { officer_key }).await?;
     let (original, exit) = verified(&shown, &command.serial.target, &pin, world);
-    view::whole(&mut world.screen, &shown, Some(&pin.charter), original.as_ref());
+    let told = with_serial(&shown, &station, &pin).await;
+    view::whole(&mut world.screen, &told, Some(&pin.charter), original.as_ref());
     world.screen.json(&shown);
     Ok(exit)
 }

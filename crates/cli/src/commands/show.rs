@@ -35,7 +35,8 @@ pub(super) async fn run(command: Show, globals: &Globals, world: &mut World) -> 
         print_text(&shown, world);
         return Ok(exit);
     }
-    view::whole(&mut world.screen, &shown, Some(&pin.charter), original.as_ref());
+    let told = with_serial(&shown, &station, &pin).await;
+    view::whole(&mut world.screen, &told, Some(&pin.charter), original.as_ref());
     if shown.header.kind == Kind::Breach {
         let cases = station.client.cases(&pin.path()).await?;
         if let Some(case) = cases.iter().find(|case| case.serial == shown.header.serial) {
@@ -44,6 +45,18 @@ pub(super) async fn run(command: Show, globals: &Globals, world: &mut World) -> 
     }
     world.screen.json(&shown);
     Ok(exit)
+}
+
+/// The same for people, with the serial of what is acknowledged where the node knows it: nobody calls it by its hash.
+pub(super) async fn with_serial(shown: &Shown, station: &Station, pin: &Pin) -> Shown {
+    let mut told = shown.clone();
+    if let Some(of) = told.fields.get_mut("of")
+        && let Ok(other) = station.client.show(&pin.path(), of).await
+        && other.header.document.to_string() == *of
+    {
+        *of = format!("{} ({})", other.header.serial, other.header.document.short());
+    }
+    told
 }
 
 /// Verifies what is shown. What fails is shown all the same, under a warning: the officer must see what is there.

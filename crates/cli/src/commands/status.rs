@@ -1,4 +1,5 @@
-//! `demarche status`: how the line is. The verdict comes first; `--check` makes it an exit code.
+//! `demarche status`: how the line is. The verdict comes first; `--check` makes it an exit code. Where a channel is named, both
+//! are of that channel alone.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     args::Globals,
-    error::Result,
+    error::{Failure, Result},
     exit::Exit,
     screen::{Line, Screen, Style},
-    station::Station,
+    station::{Station, unknown_channel},
     when,
     world::World,
 };
@@ -30,7 +31,7 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 /// Say how the line is.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// Exit 1 unless every peer is reached.
+    /// Exit 1 unless every peer is reached: of the channel that is named or that the profile pins, else of all.
     #[arg(long)]
     pub check: bool,
     /// Wait so long for a node that is starting; with --check also for the line.
@@ -44,31 +45,83 @@ fn span(text: &str) -> Result<Span, &'static str> {
 
 pub(super) async fn run(command: Status, globals: &Globals, world: &mut World) -> Result<Exit> {
     let station = Station::of(globals, &world.env)?;
-    let asking = ask(&station.client, &command);
+    let wanted = station.wanted_channel(None);
+    let wanted = wanted.as_deref();
+    let asking = ask(&station.client, &command, wanted);
     tokio::pin!(asking);
     let status = if let Ok(status) = timeout(TELL_AFTER, &mut asking).await {
-        status?
+        status
     } else {
         if world.screen.is_terminal() {
             let socket = station.client.socket().display();
             world.screen.note(format!("waiting for the node at {socket}"));
         }
-        asking.await?
+        asking.await
     };
-    let wanted = station.wanted_channel(None);
-    print(&mut world.screen, &status, wanted.as_deref());
+    let status = status.map_err(unanswered)?;
+    let chosen = chosen(&status, wanted);
+    print(&mut world.screen, &status, &chosen);
+    if let Some(wanted) = wanted.filter(|_| chosen.is_empty()) {
+        let names: Vec<String> = status.channels.iter().map(|channel| channel.name.clone()).collect();
+        return Err(unknown_channel(wanted, &names));
+    }
     world.screen.json(&status);
-    let good = status.level == Verdict::Up;
+    let good = verdict(&status, &chosen).0 == Verdict::Up;
     Ok(if command.check && !good { Exit::Failed } else { Exit::Done })
 }
 
-async fn ask(client: &Client, command: &Status) -> Result<Told, ClientError> {
+/// A node that hangs is not looked for by asking it again how it is.
+fn unanswered(error: ClientError) -> Failure {
+    let help = match error {
+        ClientError::Late(_) => "it runs and does not answer: look at its log, and start it anew",
+        ClientError::Broken(_) => "ask again; if it breaks off again, look at the node's log",
+        other => return other.into(),
+    };
+    Failure { help: vec![help.to_owned()], ..error.into() }
+}
+
+/// The channels that are asked about.
+fn chosen<'a>(status: &'a Told, wanted: Option<&str>) -> Vec<&'a ChannelStatus> {
+    let fits = |channel: &&ChannelStatus| {
+        wanted.is_none_or(|wanted| channel.name == wanted || channel.channel.to_string() == wanted)
+    };
+    status.channels.iter().filter(fits).collect()
+}
+
+/// The node's own verdict, if it is about nothing else than the chosen channels; else theirs.
+fn verdict(status: &Told, chosen: &[&ChannelStatus]) -> (Verdict, String) {
+    if chosen.is_empty() || chosen.len() == status.channels.len() && status.unusable.is_empty() {
+        return (status.level, status.verdict.clone());
+    }
+    let each = chosen.iter().map(|channel| {
+        let (up, all) =
+            (channel.peers.iter().filter(|peer| peer.state == LinkState::Up).count(), channel.peers.len());
+        let level = match &channel.cannot_record {
+            Some(_) => Verdict::Down,
+            None if up == 0 => Verdict::Down,
+            None if up < all => Verdict::Degraded,
+            None => Verdict::Up,
+        };
+        let why = channel.cannot_record.as_ref().map(|why| format!("; nothing can be recorded: {why}"));
+        (level, format!("{}: {up} of {all} peers reached{}", channel.name, why.unwrap_or_default()))
+    });
+    let (levels, sentences): (Vec<Verdict>, Vec<String>) = each.unzip();
+    let worst = [Verdict::Down, Verdict::Degraded].into_iter().find(|level| levels.contains(level));
+    (worst.unwrap_or(Verdict::Up), sentences.join("; "))
+}
+
+async fn ask(client: &Client, command: &Status, wanted: Option<&str>) -> Result<Told, ClientError> {
     let until = command.wait_ready.map(|span| Instant::now() + span.0);
     loop {
         let answer =
             timeout(ANSWER_WITHIN, client.status()).await.unwrap_or(Err(ClientError::Late(ANSWER_WITHIN)));
         let enough = match &answer {
-            Ok(status) => !command.check || status.level == Verdict::Up,
+            Ok(status) => {
+                let chosen = chosen(status, wanted);
+                // A channel that is not there does not come by waiting.
+                let absent = wanted.is_some() && chosen.is_empty();
+                !command.check || absent || verdict(status, &chosen).0 == Verdict::Up
+            }
             Err(error) => error.exit() != Exit::NodeAway.code(),
         };
         match until {
@@ -78,20 +131,21 @@ async fn ask(client: &Client, command: &Status) -> Result<Told, ClientError> {
     }
 }
 
-fn print(screen: &mut Screen, status: &Told, wanted: Option<&str>) {
-    let style = match status.level {
+fn print(screen: &mut Screen, status: &Told, chosen: &[&ChannelStatus]) {
+    let (level, sentence) = verdict(status, chosen);
+    let style = match level {
         Verdict::Up => Style::Good,
         Verdict::Degraded => Style::Warn,
         Verdict::Down => Style::Bad,
     };
-    screen.say(Line::styled(style, status.verdict.as_str()));
+    screen.say(Line::styled(style, sentence.as_str()));
+    if sentence != status.verdict {
+        screen.say(Line::styled(Style::Dim, format!("  the whole node: {}", status.verdict)));
+    }
     for alarm in &status.alarms {
         screen.say(Line::styled(Style::Bad, "ALARM ").and(alarm.as_str()));
     }
-    let fits = |channel: &&ChannelStatus| {
-        wanted.is_none_or(|wanted| channel.name == wanted || channel.channel.to_string() == wanted)
-    };
-    for channel in status.channels.iter().filter(fits) {
+    for channel in chosen {
         screen.say(
             Line::styled(Style::Bold, channel.name.as_str())
                 .and(format!("  {}  ", channel.title))

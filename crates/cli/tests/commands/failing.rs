@@ -3,8 +3,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use demarche_cli::{exit::Exit, interrupts::Ending, profile::read_signed_file};
-use demarche_control::{Code, Problem, types::OfficerState};
-use demarche_protocol::{dispatch::Dispatch, identity::officer::Duty, limits};
+use demarche_control::{Code, Problem, layout, types::OfficerState};
+use demarche_protocol::{
+    dispatch::Dispatch,
+    identity::{officer::Duty, openssh},
+    limits,
+};
 
 use crate::{
     node::Node,
@@ -288,6 +292,8 @@ fn wrong_usage_is_told_in_the_tools_own_form_and_to_programs_too() {
             "--evidence is not there yet",
             "name the file and its SHA-256",
         ),
+        (&["say", "--wait", "custody"], "--wait custody is not there yet", "--wait delivered"),
+        (&["ack", "tehran/1", "--wait=custody"], "--wait custody is not there yet", "--wait delivered"),
         (&[], "it is not said what to do", "demarche --help"),
     ] {
         let told = desk.run(arguments, "").with(Exit::Usage);
@@ -357,4 +363,53 @@ fn a_channel_that_is_not_there_is_refused_with_those_that_are() {
     let _node = Node::on(&desk.socket());
     let ended = desk.run(&["inbox", "--channel", "memo25"], "").with(Exit::Usage);
     assert!(ended.help().contains("memo26"), "{}", ended.err);
+}
+
+#[test]
+fn what_is_no_private_key_is_called_so_whoever_may_read_it() {
+    let desk = Desk::new();
+    let public = key(WASHINGTON_OFFICER).public().to_openssh();
+    for (name, text, said, help) in [
+        ("officer.pub", public.as_str(), "holds a public key; the private one is needed", "officer.key"),
+        ("provisions.toml", "[[provision]]\n", "no private key", "--key"),
+    ] {
+        let path = desk.put(name, text.as_bytes());
+        for mode in [0o644, 0o600] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            for command in [&["say"][..], &["profile"], &["open", "tehran/1"]] {
+                let words = [command, &["--key", path.to_str().unwrap()]].concat();
+                let ended = desk.run(&words, "Text").with(Exit::Refused);
+                assert!(ended.err.contains(said), "{words:?} {mode:o}: {}", ended.err);
+                assert!(ended.help().contains(help), "{words:?} {mode:o}: {}", ended.err);
+                assert!(!ended.err.contains("chmod"), "{words:?} {mode:o}: {}", ended.err);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_passphrase_file_that_is_not_there_is_called_by_its_own_name() {
+    let desk = Desk::new();
+    let protection = openssh::Protection { passphrase: "correct horse", salt: [1; 16], check: 7 };
+    let pem = openssh::write(&key(WASHINGTON_OFFICER), "", Some(&protection)).unwrap();
+    layout::write(&desk.path("locked.key"), pem.as_bytes(), layout::PRIVATE).unwrap();
+    let locked = desk.path("locked.key");
+    let words = ["say", "--key", locked.to_str().unwrap(), "--passphrase-file", "/nonexistent/pass"];
+    let ended = desk.run(&words, "Text").with(Exit::Failed);
+    assert!(ended.help().starts_with("name the file whose first line is the passphrase"), "{}", ended.err);
+    assert!(ended.err.contains(" --passphrase-file … < "), "{}", ended.err);
+}
+
+#[test]
+fn a_key_in_a_directory_that_is_not_there_is_told_what_to_make_first() {
+    let desk = Desk::bare();
+    let path = desk.path("nodir/x");
+    let words = ["key", "new", path.to_str().unwrap(), "--no-passphrase"];
+    let ended = desk.run(&words, "").with(Exit::Failed);
+    let directory = desk.path("nodir");
+    assert!(
+        ended.help().starts_with(&format!("make the directory first: mkdir {}", directory.display())),
+        "{}",
+        ended.err
+    );
 }

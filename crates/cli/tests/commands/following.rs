@@ -196,14 +196,14 @@ fn a_step_already_taken_is_not_waited_for() {
     let desk = Desk::new();
     let node = Node::on(&desk.socket());
     desk.run(&["say"], "Text").with(Exit::Done);
-    node.held().step("washington/1", State::Delivered, evidence(EvidenceKind::Delivered, "tehran"));
+    node.held().step("washington/1", State::Opened, evidence(EvidenceKind::Opened, "tehran"));
     let json = {
         // The same text at the same moment is the same document.
         let ended =
-            desk.run(&["say", "--wait", "custody", "--timeout", "60s", "--json"], "Text").with(Exit::Done);
+            desk.run(&["say", "--wait", "delivered", "--timeout", "60s", "--json"], "Text").with(Exit::Done);
         ended.json()
     };
-    assert_eq!((json["serial"].as_str(), json["state"].as_str()), (Some("washington/1"), Some("delivered")));
+    assert_eq!((json["serial"].as_str(), json["state"].as_str()), (Some("washington/1"), Some("opened")));
 }
 
 #[test]

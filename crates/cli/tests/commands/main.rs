@@ -6,6 +6,7 @@ mod failing;
 mod following;
 mod lying;
 mod node;
+mod profiling;
 mod reading;
 mod reference_page;
 mod reporting;

@@ -4,7 +4,7 @@ use demarche_cli::exit::Exit;
 use demarche_control::types::{
     ChannelStatus, EvidenceKind, LineTest, LinkState, LogHead, Path, Peer, State, Status, Verdict,
 };
-use demarche_protocol::hash::{DocumentId, EntryHash, sha256};
+use demarche_protocol::hash::{ChannelId, DocumentId, EntryHash, sha256};
 
 use super::answering::tehrans_notice;
 use crate::{
@@ -234,6 +234,66 @@ fn a_status_begins_with_the_verdict_and_check_makes_it_an_exit_code() {
     assert_eq!(desk.run(&["status", "--json"], "").json()["channels"][0]["log"]["seq"], 7);
 }
 
+/// A node with two channels, of which the second has no line.
+fn two_channels() -> Status {
+    let (good, bad) = (status(Verdict::Up), status(Verdict::Down));
+    let other = bad.channels.into_iter().map(|channel| ChannelStatus {
+        name: "other26".to_owned(),
+        channel: ChannelId::of(b"other26"),
+        ..channel
+    });
+    let channels = good.channels.into_iter().chain(other).collect();
+    Status { channels, level: Verdict::Degraded, verdict: "line to tehran down".to_owned(), ..good }
+}
+
+#[test]
+fn a_check_judges_the_channel_that_was_named_and_no_other() {
+    let desk = Desk::bare();
+    std::fs::create_dir_all(desk.path("W")).unwrap();
+    let node = Node::on(&desk.socket());
+    node.held().status = Some(two_channels());
+    let data = desk.path("W");
+    let check = |words: &[&str]| {
+        desk.run(&[&["status", "--check", "--data", data.to_str().unwrap()], words].concat(), "")
+    };
+    check(&[]).with(Exit::Failed);
+    let good = check(&["--channel", "memo26"]).with(Exit::Done);
+    assert!(good.out.starts_with("memo26: 1 of 1 peers reached\n"), "{}", good.out);
+    assert!(!good.out.contains("other26"), "{}", good.out);
+    let bad = check(&["--channel", "other26"]).with(Exit::Failed);
+    assert!(bad.out.starts_with("other26: 0 of 1 peers reached\n"), "{}", bad.out);
+
+    node.held().status.as_mut().unwrap().channels[0].cannot_record = Some("the disk is full".to_owned());
+    let full = check(&["--channel", "memo26"]).with(Exit::Failed);
+    assert!(full.out.contains("nothing can be recorded: the disk is full"), "{}", full.out);
+}
+
+#[test]
+fn a_channel_that_is_not_there_is_wrong_usage_everywhere() {
+    let desk = Desk::bare();
+    std::fs::create_dir_all(desk.path("W")).unwrap();
+    desk.put_key("k", WASHINGTON_OFFICER);
+    let node = Node::on(&desk.socket());
+    node.held().status = Some(status(Verdict::Up));
+    let (data, key) = (desk.path("W"), desk.path("k"));
+    let common = ["--data", data.to_str().unwrap(), "--key", key.to_str().unwrap(), "--channel", "memo25"];
+    for words in [
+        &["status"][..],
+        &["status", "--check", "--wait-ready", "60s"],
+        &["inbox"],
+        &["cases"],
+        &["line", "test"],
+        &["watch", "--count", "1"],
+        &["officer", "list"],
+        &["profile"],
+        &["say"],
+        &["ack", "tehran/1"],
+    ] {
+        let ended = desk.run(&[words, &common].concat(), "Text").with(Exit::Usage);
+        assert!(ended.err.contains("memo25") && ended.help().contains("memo26"), "{words:?}: {}", ended.err);
+    }
+}
+
 #[test]
 fn a_status_is_not_waited_for_long_and_a_person_is_told_what_is_waited_for() {
     let mut desk = Desk::new();
@@ -245,7 +305,8 @@ fn a_status_is_not_waited_for_long_and_a_person_is_told_what_is_waited_for() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     let waiting = format!("waiting for the node at {}\n", desk.socket().display());
     assert!(ended.err.starts_with(&waiting), "{}", ended.err);
-    assert!(ended.err.contains("no answer within 5 s") && ended.err.contains("help:"), "{}", ended.err);
+    assert!(ended.err.contains("no answer within 5 s"), "{}", ended.err);
+    assert!(ended.help().starts_with("it runs and does not answer"), "{}", ended.err);
 }
 
 #[test]
@@ -322,4 +383,35 @@ fn completions_are_given_for_each_shell() {
     {
         assert!(desk.run(&["completions", shell], "").with(Exit::Done).out.contains(said), "{shell}");
     }
+}
+
+#[test]
+fn an_acknowledgement_is_shown_with_the_serial_that_it_is_of() {
+    let desk = Desk::new();
+    let node = Node::on(&desk.socket());
+    node.held().enter(&tehrans_notice("Passage refused"));
+    desk.run(&["ack", "tehran/1"], "").with(Exit::Done);
+    let hash = node.held().shown[0].header.document;
+    for command in ["show", "open"] {
+        let ended = desk.run(&[command, "washington/1"], "").with(Exit::Done);
+        assert!(ended.out.contains(&format!("  Of          tehran/1 ({})\n", hash.short())), "{}", ended.out);
+    }
+    let json = desk.run(&["show", "washington/1", "--json"], "").with(Exit::Done).json();
+    assert_eq!(json["fields"]["of"], hash.to_string());
+}
+
+#[test]
+fn where_no_node_answers_both_ways_out_are_named() {
+    let desk = Desk::bare();
+    let elsewhere = desk.path("elsewhere");
+    let ended = desk.run(&["status", "--data", elsewhere.to_str().unwrap()], "").with(Exit::NodeAway);
+    assert!(ended.err.contains(&format!("{}/control.sock", elsewhere.display())), "{}", ended.err);
+    assert!(
+        ended
+            .help()
+            .starts_with(&format!("start the node there: demarched --data {}\n", elsewhere.display())),
+        "{}",
+        ended.err
+    );
+    assert!(ended.help().contains("or say where it is: --profile FILE, --data DIR"), "{}", ended.err);
 }
