@@ -33,8 +33,12 @@ pub struct Watch {
     #[arg(long, value_name = "ID")]
     pub after: Option<Bookmark>,
     /// End after so many events, at least one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub count: Option<u64>,
+}
+
+fn at_least_one(text: &str) -> Result<u64, &'static str> {
+    text.parse().ok().filter(|count| *count > 0).ok_or("not a number from 1 on")
 }
 
 pub(super) async fn run(command: Watch, globals: &Globals, world: &mut World) -> Result<Exit> {
