@@ -423,3 +423,21 @@ fn a_dispatch_is_sent_and_not_installed() {
         &["washington speaks: statement, TEST.", "Good morning.", "demarche send d.toml"],
     );
 }
+
+#[test]
+fn a_root_of_another_party_is_warned_before_it_signs_what_a_card_at_hand_does_not_bear_out() {
+    let scene = Scene::new();
+    scene.cards();
+    scene.officer();
+    let own = scene.ok("demarche sign officer.toml --key w.key");
+    assert!(!own.contains("warning"), "{own}");
+    let fingerprint = scene.fingerprint("t");
+    let warning = format!("warning: {fingerprint} is no root of washington by ./W/washington.card");
+    scene.says("demarche sign officer.toml --key t.key", &[&warning, "signed: "]);
+    scene.ok("demarche revoke officer.toml --reason 'Left' --out revocation.toml");
+    scene.says("demarche sign revocation.toml --key t.key", &[&warning]);
+    // Elsewhere nothing is known of the party, and nothing is said.
+    scene.ok("mkdir alone && cp officer.toml t.key alone/");
+    let alone = scene.ok("cd alone && demarche sign officer.toml --key t.key");
+    assert!(!alone.contains("warning"), "{alone}");
+}

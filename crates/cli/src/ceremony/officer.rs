@@ -154,13 +154,23 @@ fn folders_here() -> Vec<PathBuf> {
 }
 
 fn parties_in(folder: &Path) -> Vec<MemberId> {
+    let cards = cards_in(folder).into_iter().filter(|(_, card)| matches!(card.role, Role::Party { .. }));
+    cards.map(|(_, card)| card.member).collect()
+}
+
+fn cards_in(folder: &Path) -> Vec<(PathBuf, Card)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries
         .filter(|path| path.extension().is_some_and(|ending| ending == "card"))
-        .filter_map(|path| Card::parse(&read_text(&path).ok()?).ok())
-        .filter(|card| matches!(card.role, Role::Party { .. }))
-        .map(|card| card.member)
+        .filter_map(|path| Card::parse(&read_text(&path).ok()?).ok().map(|card| (path, card)))
         .collect()
+}
+
+/// The newest card of a member that lies here or one folder down.
+pub(super) fn card_at_hand(member: &MemberId) -> Option<(PathBuf, Card)> {
+    let folders = std::iter::once(PathBuf::from(".")).chain(folders_here());
+    let cards = folders.flat_map(|folder| cards_in(&folder)).filter(|(_, card)| card.member == *member);
+    cards.max_by_key(|(_, card)| card.serial)
 }
 
 /// From the node when it runs; else what this tool has installed.

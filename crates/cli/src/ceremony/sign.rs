@@ -11,6 +11,8 @@ use demarche_protocol::{
         card::Card,
         keys::{PublicKey, SecretKey},
         member::MemberId,
+        officer::Officer,
+        revocation::Revocation,
         roots::RootList,
     },
 };
@@ -21,6 +23,7 @@ use super::{
     beside::{Beside, malformed, quoted},
     channels::unwritten,
     check::{Standing, charter_standing},
+    officer::card_at_hand,
     plain,
     said::Said,
 };
@@ -46,6 +49,9 @@ pub(super) fn run(args: &SignArgs, desk: &Desk<'_>) -> Result<Said> {
     let public = key.public();
     let members = signs_for(&beside, &public)?;
     desk.show(&format!("  signed with   {}", public.fingerprint()));
+    if let Some(warning) = foreign_root(&beside, &public) {
+        desk.show(&warning);
+    }
     if kind != DocumentType::Dispatch
         && let Some(node) = desk.key.as_deref().and_then(node_directory)
     {
@@ -127,6 +133,24 @@ fn signs_for(beside: &Beside, key: &PublicKey) -> Result<Vec<MemberId>> {
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// A key that is no root of the member by the card at hand. Only a warning: the roots may have changed since.
+fn foreign_root(beside: &Beside, key: &PublicKey) -> Option<String> {
+    let member = match beside.kind {
+        DocumentType::Officer => Officer::parse(beside.text()).ok()?.party,
+        DocumentType::Revocation => Revocation::parse(beside.text()).ok()?.member,
+        _ => return None,
+    };
+    let (path, card) = card_at_hand(&member)?;
+    let foreign = !card.roots.keys().contains(key);
+    foreign.then(|| {
+        format!(
+            "warning: {} is no root of {member} by {}: unless its roots have changed, this signature counts for nothing",
+            key.fingerprint(),
+            path.display()
+        )
+    })
 }
 
 /// Who is still missing, and the next command.
