@@ -218,3 +218,16 @@ fn a_time_that_cannot_be_is_told_before_anything_is_typed() {
     let ended = desk.run(&["breach", "3.1", "--occurred", "lunchtime"], "Title\n.\nk\n").with(Exit::Usage);
     assert!(ended.err.contains("--occurred: not a UTC time") && !ended.out.contains("What happened?"));
 }
+
+#[test]
+fn k1_a_node_cannot_have_an_exercise_go_on_with_a_real_case() {
+    let desk = terminal();
+    let node = Node::on(&desk.socket());
+    delivering(&desk, &node, &["breach", "3.1"], "Real\n.\n\ns\n").with(Exit::Done);
+    node.held().nature_of_cases = Some(Nature::Exercise);
+    let words = ["breach", "3.1", "--nature", "exercise"];
+    let ended = desk.run(&words, "Exercise\n.\n\ny\ns\n").with(Exit::Unverified);
+    assert!(ended.err.contains("washington/1 is real, not exercise as the node said"), "{}", ended.err);
+    assert_eq!(node.held().shown.len(), 1);
+    assert_eq!(desk.kept().len(), 1, "the text");
+}

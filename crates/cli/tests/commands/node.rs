@@ -23,7 +23,7 @@ use demarche_control::{
     },
 };
 use demarche_protocol::{
-    dispatch::{Content, Dispatch},
+    dispatch::{Content, Dispatch, Nature},
     document::SignedDocument,
     hash::EntryHash,
     identity::officer::Officer,
@@ -41,6 +41,8 @@ pub(crate) struct Held {
     pub(crate) officer_state: OfficerState,
     /// What is shown whatever was asked for.
     pub(crate) lie: Option<Shown>,
+    /// What every case is said to be.
+    pub(crate) nature_of_cases: Option<Nature>,
     /// Whether posts are never answered.
     pub(crate) deaf: bool,
     /// What the next post is refused with.
@@ -209,6 +211,7 @@ impl Node {
             officers: vec![officers("washington"), officers("tehran")],
             officer_state: OfficerState::InForce,
             lie: None,
+            nature_of_cases: None,
             deaf: false,
             refuse: None,
             no_inbox: None,
@@ -354,7 +357,7 @@ async fn get_cases(State(held): State<Shared>) -> Json<Vec<Case>> {
                 title: notice.title.clone().unwrap(),
                 provision: notice.provision.clone().unwrap(),
                 precedence: notice.precedence.unwrap(),
-                nature: notice.nature.unwrap(),
+                nature: held.nature_of_cases.or(notice.nature).unwrap(),
                 from: notice.from.clone(),
                 state: CaseState::Open,
                 position: None,

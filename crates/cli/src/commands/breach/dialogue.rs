@@ -20,7 +20,7 @@ use super::{
 use crate::{
     args::{Globals, Sending},
     compose::{self, Tidied},
-    error::{Failure, Result, failed, refused},
+    error::{Failure, Result, failed, refused, unverified},
     exit::Exit,
     invocation::Invocation,
     reference::{Reference, Target},
@@ -234,6 +234,13 @@ async fn ask_same(case: &Case, author: &Author, world: &mut World) -> Result<Opt
     let reference = Reference { channel: None, target: Target::Serial(case.serial.clone()) };
     let (shown, original) = author.original(&reference).await?;
     let document = release::notice_of(&shown, &original)?;
+    let nature = original.dispatch.nature;
+    if nature != case.nature {
+        let why = format!("{} is {nature}, not {} as the node said", case.serial, case.nature);
+        return Err(
+            unverified(why).help("nothing was signed; have the node looked at, and open a case of its own")
+        );
+    }
     Ok(Some(Dispatched { serial: case.serial.clone(), document, dispatch: original.dispatch }))
 }
 
@@ -273,7 +280,6 @@ fn statement(
         .transpose()?;
     let content = Content::Statement(Statement { case: Some(of.document), title, body: text.text.clone() });
     let precedence = command.precedence.unwrap_or(of.dispatch.precedence);
-    // The case is of the same nature: see `similar`. Should the node have said so wrongly, what was typed holds.
     Ok((author.dispatch(world, command.nature, precedence, content), changes))
 }
 
