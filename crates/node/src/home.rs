@@ -1,6 +1,10 @@
 //! What lies in the data directory: whose node this is, which channels it holds, and which card it may use.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use demarche_control::{
     SignedFile,
@@ -15,12 +19,18 @@ use demarche_protocol::{
         Verified,
         card::{Card, CardSerial},
         member::MemberId,
+        officer::Officer,
+        revocation::Revocation,
+        roots::Roots,
         roster::Roster,
+        suspension::Suspension,
     },
+    time::Timestamp,
 };
 
 use crate::{
     keystore::{self, KeystoreError, NodeKeys},
+    recall::Recalled,
     store::{Lost, Store, StoreError},
 };
 
@@ -92,6 +102,14 @@ pub enum HomeError {
         /// Why.
         source: io::Error,
     },
+    /// A file in it could not be written.
+    #[error("{} cannot be written\nhelp: free space there, and start demarched as the account that owns the data directory", path.display())]
+    Unwritten {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// No card was drafted here.
     #[error("{} is not the data directory of a node\nhelp: demarche setup party --data {} …", path.display(), path.display())]
     NoCard {
@@ -134,7 +152,7 @@ pub enum HomeError {
         why: String,
     },
     /// The store.
-    #[error(transparent)]
+    #[error("{0}\nhelp: look after the disk, keep a copy of store/ and move it away; then start demarched again, which says what else it takes")]
     Store(#[from] StoreError),
     /// The keys.
     #[error(transparent)]
@@ -226,7 +244,7 @@ fn channel(data: &DataDir, identity: &Identity, name: &str) -> Result<Channel, S
 }
 
 /// Reads a signed file, signatures unverified.
-pub(crate) fn signed_file(path: &std::path::Path) -> Result<SignedDocument, String> {
+pub(crate) fn signed_file(path: &Path) -> Result<SignedDocument, String> {
     let bytes = layout::read_bounded(path, SIGNED_FILE).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     SignedFile::from_json(&text).and_then(|file| file.document()).map_err(|error| error.to_string())
@@ -235,12 +253,12 @@ pub(crate) fn signed_file(path: &std::path::Path) -> Result<SignedDocument, Stri
 /// A file that `install` left: where, and the document in it, or why it is none.
 pub(crate) type Left = (PathBuf, Result<SignedDocument, String>);
 
-/// What `install` left for a channel, in the order in which it is to be taken in.
-pub(crate) fn incoming(data: &DataDir, name: &str) -> Result<Vec<Left>, HomeError> {
-    let directory = data.channel(name).incoming();
-    let entries = match fs::read_dir(&directory) {
+/// The documents that `install` left in a folder, in the order in which they were issued: so officers, their suspensions and lists
+/// of roots take effect one after another as they did when they were installed one by one.
+pub(crate) fn documents_in(folder: &Path) -> Result<Vec<Left>, HomeError> {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(HomeError::Io { path: directory, source }),
+        Err(source) => return Err(HomeError::Io { path: folder.to_owned(), source }),
         Ok(entries) => entries,
     };
     let mut files: Vec<PathBuf> = entries
@@ -249,8 +267,24 @@ pub(crate) fn incoming(data: &DataDir, name: &str) -> Result<Vec<Left>, HomeErro
         .collect();
     files.sort();
     let mut found: Vec<_> = files.into_iter().map(|path| (path.clone(), signed_file(&path))).collect();
-    found.sort_by_key(|(_, document)| document.as_ref().map_or(u8::MAX, turn));
+    found.sort_by_key(|(_, document)| {
+        let document = document.as_ref().ok();
+        let issued_at = document.and_then(issued_at);
+        (issued_at.is_none(), issued_at, document.map_or(u8::MAX, turn))
+    });
     Ok(found)
+}
+
+fn issued_at(document: &SignedDocument) -> Option<Timestamp> {
+    let text = document.text();
+    match document.document_type()? {
+        DocumentType::Roots => Roots::parse(text).ok().map(|roots| roots.issued_at),
+        DocumentType::Card => Card::parse(text).ok().map(|card| card.issued_at),
+        DocumentType::Officer => Officer::parse(text).ok().map(|officer| officer.issued_at),
+        DocumentType::Suspension => Suspension::parse(text).ok().map(|suspension| suspension.issued_at),
+        DocumentType::Revocation => Revocation::parse(text).ok().map(|revocation| revocation.issued_at),
+        DocumentType::Charter | DocumentType::Dispatch => None,
+    }
 }
 
 /// What others rest on comes first: lists of roots, then cards, then officers.
@@ -263,7 +297,7 @@ pub(crate) fn turn(document: &SignedDocument) -> u8 {
     }
 }
 
-/// The roster documents and own cards of a channel that are in the store.
+/// What is in the store and says who may speak: the roster documents of a channel, and those in our own log.
 pub(crate) fn stored_documents(
     store: &dyn Store,
     channel: ChannelId,
@@ -273,8 +307,8 @@ pub(crate) fn stored_documents(
     for found in store.load(channel) {
         match found?.1 {
             Record::Roster(document) => documents.push(document),
-            Record::Entry(item) if DocumentType::of(&item.text) == Some(DocumentType::Card) => {
-                // A volume's first entry carries its card.
+            // A volume's first entry carries its card.
+            Record::Entry(item) if DocumentType::of(&item.text) != Some(DocumentType::Dispatch) => {
                 if let Ok(entry) = item.entry.claims()
                     && entry.party == *me
                 {
@@ -288,32 +322,49 @@ pub(crate) fn stored_documents(
 }
 
 /// A channel's roster from documents, taken in any order.
-pub(crate) fn roster(charter: &Verified<Charter>, documents: &[SignedDocument]) -> Roster {
+pub(crate) fn roster<'a>(
+    charter: &Verified<Charter>,
+    documents: impl IntoIterator<Item = &'a SignedDocument>,
+) -> Roster {
     let mut roster = Roster::new(charter);
-    let mut documents: Vec<&SignedDocument> = documents.iter().collect();
-    documents.sort_by_key(|document| turn(document));
-    for document in documents {
-        // What does not hold says nothing.
-        let _ = roster.offer(document);
-    }
+    let documents: Vec<SignedDocument> = documents.into_iter().cloned().collect();
+    // What does not hold says nothing.
+    roster.offer_all(&documents);
     roster
 }
 
-/// Notes that this node writes under a card from now on. After a loss it must be one under which it has not written yet: else it
-/// might sign two entries with one number (docs/protocol.md §6.2).
-pub(crate) fn write_under(data: &DataDir, card: CardSerial, lost: Option<Lost>) -> Result<(), HomeError> {
+/// The highest card under which this node has written; none when it has not.
+pub(crate) fn last_card(data: &DataDir) -> Result<Option<CardSerial>, HomeError> {
     let path = data.last_card();
-    let io = |source| HomeError::Io { path: path.clone(), source };
-    let noted = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        // What is no number was not written here; a loss is then taken to concern this card.
-        noted => Some(noted.map_err(io)?.trim().parse().map_or(card, CardSerial)),
-    };
-    if let Some(lost) = lost.filter(|_| noted.is_none_or(|noted| noted >= card)) {
-        return Err(HomeError::Lost { lost, card, data: data.path().to_owned() });
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(HomeError::Io { path, source }),
+        // What is no number was not written here, and may have been any.
+        Ok(noted) => Ok(noted.trim().parse().ok().map(CardSerial)),
     }
-    if noted.is_none_or(|noted| noted < card) {
-        layout::write(&path, format!("{card}\n").as_bytes(), layout::PUBLIC).map_err(io)?;
+}
+
+/// Refuses a card under which the node has written when something was lost of that: it might sign two entries with one number
+/// (docs/protocol.md §6.2).
+pub(crate) fn may_write_under(data: &DataDir, card: CardSerial, lost: Option<Lost>) -> Result<(), HomeError> {
+    let Some(lost) = lost else { return Ok(()) };
+    let noted = last_card(data)?;
+    if noted.is_some_and(|noted| noted < card) {
+        return Ok(());
+    }
+    if noted.is_none() {
+        // Nobody knows under which it has written; a card after this one will do.
+        write_under(data, card)?;
+    }
+    Err(HomeError::Lost { lost, card, data: data.path().to_owned() })
+}
+
+/// Notes that this node writes under a card from now on.
+pub(crate) fn write_under(data: &DataDir, card: CardSerial) -> Result<(), HomeError> {
+    if last_card(data)?.is_none_or(|noted| noted < card) {
+        let path = data.last_card();
+        layout::write(&path, format!("{card}\n").as_bytes(), layout::PUBLIC)
+            .map_err(|source| HomeError::Unwritten { path, source })?;
     }
     Ok(())
 }
@@ -323,16 +374,13 @@ pub(crate) fn own_card(
     data: &DataDir,
     identity: &Identity,
     channels: &[Channel],
-    store: &dyn Store,
+    recalled: &[Recalled],
 ) -> Result<Option<(Verified<Card>, NodeKeys)>, HomeError> {
     let mut best: Option<Verified<Card>> = None;
-    for channel in channels {
-        let mut documents = stored_documents(store, channel.id(), &identity.me)?;
-        documents
-            .extend(incoming(data, &channel.name)?.into_iter().filter_map(|(_, document)| document.ok()));
-        let roster = roster(&channel.charter, &documents);
+    for (channel, recalled) in channels.iter().zip(recalled) {
+        let roster = roster(&channel.charter, recalled.all());
         let Some(roots) = roster.roots(&identity.me) else { continue };
-        let cards = documents.iter().filter(|document| document.document_type() == Some(DocumentType::Card));
+        let cards = recalled.all().filter(|document| document.document_type() == Some(DocumentType::Card));
         for card in cards.filter_map(|document| Card::verify(document, &identity.me, roots).ok()) {
             if keystore::has_keys(data, card.serial)
                 && best.as_ref().is_none_or(|best| card.serial > best.serial)

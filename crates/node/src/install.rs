@@ -45,34 +45,59 @@ pub(crate) async fn take_in(
 ) -> Result<Vec<Installed>, HomeError> {
     let mut all = Vec::new();
     for channel in channels {
-        for (path, document) in home::incoming(data, &channel.name)? {
-            let (id, offered) = match &document {
-                Err(why) => (None, Offered::Refused(why.clone())),
-                Ok(document) => {
-                    (Some(document.id()), offer(identity, channel, line, durable, document).await)
+        let directory = data.channel(&channel.name);
+        let mut waiting = home::documents_in(&directory.incoming())?;
+        // What is refused may rest on what comes after it: it is offered again as long as anything else is taken.
+        while !waiting.is_empty() {
+            let mut refused = Vec::new();
+            let mut taken = false;
+            for (path, document) in waiting {
+                let offered = match &document {
+                    Err(why) => Offered::Refused(why.clone()),
+                    Ok(document) => offer(identity, channel, line, durable, document).await,
+                };
+                if let Offered::Refused(why) = offered {
+                    refused.push((path, document, why));
+                } else {
+                    taken |= offered == Offered::Taken;
+                    all.push(put_away(data, &directory, &path, document.ok(), offered));
                 }
-            };
-            let installed = Installed {
-                file: path.strip_prefix(data.path()).unwrap_or(&path).display().to_string(),
-                document: id,
-                outcome: match &offered {
-                    Offered::Taken => Outcome::Taken,
-                    Offered::Already => Outcome::Already,
-                    Offered::Refused(_) | Offered::Later(_) => Outcome::Refused,
-                },
-                why: match &offered {
-                    Offered::Refused(why) | Offered::Later(why) => Some(why.clone()),
-                    Offered::Taken | Offered::Already => None,
-                },
-            };
-            tracing::info!(file = installed.file, outcome = %installed.outcome, why = installed.why, "installed");
-            if let Err(error) = tidy(&data.channel(&channel.name), &path, id, &offered) {
-                tracing::error!(file = installed.file, %error, "the file could not be put away");
             }
-            all.push(installed);
+            waiting = Vec::new();
+            for (path, document, why) in refused {
+                if taken && document.is_ok() {
+                    waiting.push((path, document));
+                } else {
+                    let refused = Offered::Refused(why);
+                    all.push(put_away(data, &directory, &path, document.ok(), refused));
+                }
+            }
         }
     }
     Ok(all)
+}
+
+/// Tidies up after a document, and tells what became of it.
+fn put_away(
+    data: &DataDir,
+    directory: &ChannelDir,
+    path: &Path,
+    document: Option<SignedDocument>,
+    offered: Offered,
+) -> Installed {
+    let id = document.map(|document| document.id());
+    let tidied = tidy(directory, path, id, &offered);
+    let (outcome, why) = match offered {
+        Offered::Taken => (Outcome::Taken, None),
+        Offered::Already => (Outcome::Already, None),
+        Offered::Refused(why) | Offered::Later(why) => (Outcome::Refused, Some(why)),
+    };
+    let file = path.strip_prefix(data.path()).unwrap_or(path).display().to_string();
+    tracing::info!(file, %outcome, why, "installed");
+    if let Err(error) = tidied {
+        tracing::error!(file, %error, "the file could not be put away");
+    }
+    Installed { file, document: id, outcome, why }
 }
 
 fn tidy(
@@ -91,7 +116,9 @@ fn tidy(
                 .map_or_else(|| path.file_stem().unwrap_or_default().to_owned(), |id| id.to_string().into());
             let file = directory.refused().join(&name);
             layout::write(&file.with_extension("why"), format!("{why}\n").as_bytes(), PRIVATE)?;
-            layout::rename(path, &file.with_extension("json"))
+            layout::rename(path, &file.with_extension("json"))?;
+            // What is not in force here is not to be brought back either.
+            id.map_or(Ok(()), |id| layout::remove(&directory.installed_file(id)))
         }
     }
 }

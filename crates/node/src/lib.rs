@@ -14,6 +14,7 @@ pub(crate) mod lock;
 pub(crate) mod logging;
 pub(crate) mod node;
 pub(crate) mod notify;
+pub(crate) mod recall;
 pub(crate) mod runtime;
 pub mod store;
 pub(crate) mod throttle;

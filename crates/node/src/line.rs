@@ -28,6 +28,7 @@ use crate::{
     home::{self, Channel, HomeError, Identity},
     keystore::NodeKeys,
     link::Links,
+    recall::{self, Recalled},
     runtime::{
         channel::{self, End, Handle, Urgent},
         clock::Clock,
@@ -36,7 +37,7 @@ use crate::{
         rosters::{CapitalRosters, MediatorRosters},
         switchboard::{Current, Switchboard},
     },
-    store::{self, Lost, Store, StoreError},
+    store::{self, Lost, SledStore, Store, StoreError},
     transport::{Address, Events, Transport},
 };
 
@@ -142,10 +143,11 @@ impl Line {
         channels: &[Channel],
     ) -> Result<Option<(Self, Tasks)>, LineError> {
         let Shared { data, identity, store, .. } = shared;
-        let Some((card, keys)) = home::own_card(data, identity, channels, store.as_ref())? else {
+        let recalled = recall::recall(data, identity, channels, store.as_ref())?;
+        let Some((card, keys)) = home::own_card(data, identity, channels, &recalled)? else {
             return Ok(None);
         };
-        heed_loss(shared, card.serial)?;
+        heed_loss(shared, card.serial, &recalled)?;
         let place = place(&shared.config, identity, &card);
         let started = shared.wires.start(keys.node.seed(), place).await;
         let (transport, events) = started.map_err(LineError::Transport)?;
@@ -157,7 +159,7 @@ impl Line {
         let rosters: Arc<dyn Rosters>;
         let current: Current;
         if identity.mediates {
-            let kept = mediator_rosters(shared, channels, &card, &changed)?;
+            let kept = mediator_rosters(shared, channels, &recalled, &card, &changed);
             let seen = kept.clone();
             current = Arc::new(move || seen.current());
             rosters = Arc::new(kept.clone());
@@ -232,15 +234,40 @@ impl Line {
     }
 }
 
-/// What the store has lost comes back from others, if nothing else is written in its place.
-fn heed_loss(shared: &Shared, card: CardSerial) -> Result<(), LineError> {
+/// What the store has lost comes back: from what was installed here and from the peers, if nothing else is written in its place.
+fn heed_loss(shared: &Shared, card: CardSerial, recalled: &[Recalled]) -> Result<(), LineError> {
+    let Shared { data, identity, .. } = shared;
     let mut lost = shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
     // A mediator keeps rosters alone, and signs nothing in anybody's log.
-    home::write_under(&shared.data, card, lost.filter(|_| !shared.identity.mediates))?;
+    if !identity.mediates {
+        if lost.is_none() && home::last_card(data)?.is_some_and(|noted| noted >= card) {
+            *lost = set_back(shared, card, recalled)?;
+        }
+        home::may_write_under(data, card, *lost)?;
+    }
     if let Some(lost) = lost.take() {
         tracing::warn!(%lost, "something was lost: it comes back from the peers");
     }
-    Ok(())
+    // Before the card is noted: what is left where the node looks was not lost under it.
+    for channel in recalled {
+        channel.leave_again()?;
+    }
+    Ok(home::write_under(data, card)?)
+}
+
+/// A store that was set back whole brought its own mark along. What was installed since shows it.
+fn set_back(shared: &Shared, card: CardSerial, recalled: &[Recalled]) -> Result<Option<Lost>, HomeError> {
+    let mut lost = None;
+    for document in recalled.iter().flat_map(|channel| channel.lost_from_the_log(&shared.identity, card)) {
+        tracing::error!(?document, "it was taken in from installed/ and is not in the store");
+        lost = Some(Lost::Another);
+    }
+    if lost.is_some() {
+        let path = shared.data.store();
+        // Or whoever installs it by hand would hide it.
+        SledStore::note_set_back(&path).map_err(|source| HomeError::Unwritten { path, source })?;
+    }
+    Ok(lost)
 }
 
 fn place(config: &Config, identity: &Identity, card: &Card) -> Place {
@@ -313,16 +340,16 @@ fn restore(
 fn mediator_rosters(
     shared: &Shared,
     channels: &[Channel],
+    recalled: &[Recalled],
     card: &Verified<Card>,
     changed: &Arc<Notify>,
-) -> Result<MediatorRosters, LineError> {
+) -> MediatorRosters {
     let mut rosters = BTreeMap::new();
     let mut doors = Vec::new();
-    for installed in channels {
+    for (installed, recalled) in channels.iter().zip(recalled) {
         let id = installed.id();
-        let documents = home::stored_documents(shared.store.as_ref(), id, &shared.identity.me)?;
-        rosters.insert(id, home::roster(&installed.charter, &documents));
+        rosters.insert(id, home::roster(&installed.charter, &recalled.stored));
         doors.push((id, shared.service.channel(id)));
     }
-    Ok(MediatorRosters::new(card.document().clone(), rosters, doors, Arc::clone(changed)))
+    MediatorRosters::new(card.document().clone(), rosters, doors, Arc::clone(changed))
 }

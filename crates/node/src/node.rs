@@ -260,7 +260,9 @@ impl Node {
         let lock = Lock::take(&data.lock())?;
         keystore::check(&data)?;
         let channels = home::channels_at_start(&data, &identity)?;
-        let mut store = SledStore::open(&data.store())?;
+        let has_written = data.last_card().exists();
+        let open = if has_written { SledStore::open_again } else { SledStore::open };
+        let mut store = open(&data.store())?;
         let (closed, given_up) = (store.closed(), store.closed());
         let lost = Mutex::new(store.lost());
         let opened = Opened { data, config, identity, channels, lost, store: layer(store), closed, lock };

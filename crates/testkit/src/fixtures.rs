@@ -217,13 +217,23 @@ pub fn officer_key(party: &MemberId, number: u64) -> SecretKey {
 
 /// An officer's document with these duties, signed by the root.
 pub fn officer(party: &MemberId, number: u64, duties: &[Duty]) -> SignedDocument {
+    officer_issued(party, number, duties, DRAFTED)
+}
+
+/// The same, issued at another time.
+pub fn officer_issued(
+    party: &MemberId,
+    number: u64,
+    duties: &[Duty],
+    issued_at: Timestamp,
+) -> SignedDocument {
     let officer = Officer {
         party: party.clone(),
         name: format!("Officer {number} of {party}"),
         key: officer_key(party, number).public(),
         duties: duties.to_vec(),
         channels: Vec::new(),
-        issued_at: DRAFTED,
+        issued_at,
         expires_at: EXPIRES,
     };
     SignedDocument::unsigned(officer.render()).signed_by(Namespace::Officer, &root(party.as_str()))

@@ -3,6 +3,9 @@
 //! sled reads its log up to the first bytes that do not hold and takes that for the end: after a power cut that is right, and after a
 //! disk that has changed a byte it silently drops what was recorded. The mark shows it (threat S6). It is written after each
 //! group, over itself and without an `fsync` of its own, so it may lie behind the journal and never ahead of what was durable.
+//!
+//! A store that is gone took its mark along, and one that was set back brought an older one. Whoever knows of it marks the store
+//! as [`ANOTHER`], which holds until something is written in it.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,6 +21,8 @@ use super::{JournalIndex, Lost};
 const NAME: &str = "mark";
 /// The index, and the first bytes of its SHA-256.
 const BYTES: usize = 16;
+/// No journal reaches so far.
+const ANOTHER: JournalIndex = JournalIndex(u64::MAX);
 
 /// The mark of one store.
 pub(super) struct Mark(File);
@@ -25,15 +30,13 @@ pub(super) struct Mark(File);
 impl Mark {
     /// Opens or makes the mark of the store in `directory`, whose journal ends at `last`. Tells what is missing.
     pub(super) fn open(directory: &Path, last: JournalIndex) -> io::Result<(Self, Option<Lost>)> {
-        let path = directory.join(NAME);
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let mark = Self(file);
+        let mark = Self::file(directory)?;
         let lost = match mark.read()? {
             Read::Index(marked) if marked <= last => None,
-            Read::Index(marked) => Some(Lost { found: last, marked: Some(marked) }),
+            Read::Index(ANOTHER) => Some(Lost::Another),
+            Read::Index(marked) => Some(Lost::End { found: last, marked: Some(marked) }),
             Read::Nothing => None,
-            Read::Damaged => Some(Lost { found: last, marked: None }),
+            Read::Damaged => Some(Lost::End { found: last, marked: None }),
         };
         // What is missing stays known until something new is written.
         if lost.is_none() {
@@ -41,6 +44,20 @@ impl Mark {
             mark.0.sync_all()?;
         }
         Ok((mark, lost))
+    }
+
+    /// Marks the store in `directory`, which there may be none of yet, as another than the node has written in.
+    pub(super) fn another(directory: &Path) -> io::Result<()> {
+        let mark = Self::file(directory)?;
+        mark.set(ANOTHER)?;
+        mark.0.sync_all()?;
+        File::open(directory)?.sync_all()
+    }
+
+    fn file(directory: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.open(directory.join(NAME)).map(Self)
     }
 
     /// The journal reaches so far now.
@@ -87,12 +104,26 @@ mod tests {
         assert_eq!(open(0).1, None);
         open(0).0.set(JournalIndex(7)).unwrap();
         assert_eq!(open(9).1, None, "written after the last mark");
-        let lost = Some(Lost { found: JournalIndex(8), marked: Some(JournalIndex(9)) });
+        let lost = Some(Lost::End { found: JournalIndex(8), marked: Some(JournalIndex(9)) });
         assert_eq!(open(8).1, lost);
         let (mark, again) = open(8);
         assert_eq!(again, lost, "looking changes nothing");
         mark.set(JournalIndex(8)).unwrap();
         assert_eq!(open(8).1, None);
+    }
+
+    #[test]
+    fn a_store_that_is_not_the_one_in_which_the_node_wrote_is_known_for_it_until_more_is_written() {
+        let directory = tempdir().unwrap();
+        let open = |last| Mark::open(directory.path(), JournalIndex(last)).unwrap();
+        for last in [0, 7] {
+            Mark::another(directory.path()).unwrap();
+            assert_eq!(open(last).1, Some(Lost::Another));
+            let (mark, again) = open(last);
+            assert_eq!(again, Some(Lost::Another), "looking changes nothing");
+            mark.set(JournalIndex(last + 1)).unwrap();
+            assert_eq!(open(last + 1).1, None);
+        }
     }
 
     #[test]
@@ -106,7 +137,7 @@ mod tests {
             bad[at] ^= 1;
             std::fs::write(&path, bad).unwrap();
             let (_, lost) = Mark::open(directory.path(), JournalIndex(7)).unwrap();
-            assert_eq!(lost, Some(Lost { found: JournalIndex(7), marked: None }), "byte {at}");
+            assert_eq!(lost, Some(Lost::End { found: JournalIndex(7), marked: None }), "byte {at}");
             std::fs::write(&path, good).unwrap();
         }
     }

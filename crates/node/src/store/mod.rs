@@ -86,26 +86,32 @@ impl Journaled {
     }
 }
 
-/// The journal ends before records that were durable: the disk has lost or changed something (threat S6).
+/// The store does not hold what was durable: the disk has lost or changed something, or it was set back (threat S6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// The last record found.
-    pub found: JournalIndex,
-    /// The last record that was written at least; `None` when that is lost as well.
-    pub marked: Option<JournalIndex>,
+pub enum Lost {
+    /// The journal ends early.
+    End {
+        /// The last record found.
+        found: JournalIndex,
+        /// The last record that was written at least; `None` when that is lost as well.
+        marked: Option<JournalIndex>,
+    },
+    /// This is another store than the one in which the node has written: a new one, or an older copy.
+    Another,
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.marked {
-            Some(marked) => {
-                write!(f, "the store ends with record {}, and record {marked} was written", self.found)
+        match self {
+            Self::End { found, marked: Some(marked) } => {
+                write!(f, "the store ends with record {found}, and record {marked} was written")
             }
-            None => write!(
-                f,
-                "the store ends with record {}, and its mark of how far it reached is damaged",
-                self.found
-            ),
+            Self::End { found, marked: None } => {
+                write!(f, "the store ends with record {found}, and its mark of how far it reached is damaged")
+            }
+            Self::Another => {
+                f.write_str("the store is a new one or an older copy: it lacks what this node has written")
+            }
         }
     }
 }

@@ -126,6 +126,21 @@ impl SledStore {
         Self::open_with(directory, MARGIN, Box::new(File::sync_all))
     }
 
+    /// Opens the store of a node that has written before: one that is not there any more is a loss.
+    pub fn open_again(directory: &Path) -> Result<Self, OpenError> {
+        if !directory.join("db").exists() {
+            let made = fs::create_dir_all(directory);
+            made.and_then(|()| Mark::another(directory))
+                .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
+        }
+        Self::open(directory)
+    }
+
+    /// Marks the store in `directory` as set back. Whoever opens it next is told.
+    pub fn note_set_back(directory: &Path) -> io::Result<()> {
+        Mark::another(directory)
+    }
+
     /// As [`SledStore::open`], with another margin of free bytes and another way to make the file durable.
     pub(super) fn open_with(directory: &Path, margin: u64, sync: Sync) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: directory.to_owned(), source };

@@ -6,6 +6,7 @@ mod endings;
 mod home;
 mod judgement;
 mod line;
+mod lost;
 mod misled;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 
 use demarche_control::{
     Bookmark, Client, SignedFile,
-    layout::{self, DataDir, PRIVATE},
+    layout::{self, ChannelDir, DataDir, PRIVATE},
     secret_file,
     types::{Event, EventKind, OpenRequest, Sent},
 };
@@ -107,7 +108,9 @@ impl Stage {
     fn install(&self, name: &str, scene: &Scene) {
         for member in self.members() {
             let channel = self.data(&member).channel(name);
-            layout::make_directory(&channel.incoming(), 0o700).unwrap();
+            for folder in [channel.incoming(), channel.installed()] {
+                layout::make_directory(&folder, 0o700).unwrap();
+            }
             write_json(&channel.charter(), scene.charter.document());
             let mut left: Vec<SignedDocument> =
                 self.members().iter().map(|other| self.card(other, 1)).collect();
@@ -116,7 +119,7 @@ impl Stage {
                 left.push(fixtures::officer(&member, 1, &duties));
             }
             for document in left {
-                write_json(&channel.incoming_file(document.id()), &document);
+                leave(&channel, &document);
             }
         }
     }
@@ -160,7 +163,7 @@ impl Stage {
 
     /// What `install` leaves.
     fn leave(&self, member: &MemberId, document: &SignedDocument) {
-        write_json(&self.data(member).channel(NAME).incoming_file(document.id()), document);
+        leave(&self.data(member).channel(NAME), document);
     }
 
     async fn start(&self, member: &MemberId) -> Running {
@@ -216,6 +219,11 @@ fn node_of(member: &MemberId, serial: u64) -> NodeId {
 
 fn officer_of(party: &MemberId) -> OpenRequest {
     OpenRequest { officer_key: fixtures::officer_key(party, 1).public().to_openssh() }
+}
+
+fn leave(channel: &ChannelDir, document: &SignedDocument) {
+    write_json(&channel.incoming_file(document.id()), document);
+    write_json(&channel.installed_file(document.id()), document);
 }
 
 fn write_json(path: &std::path::Path, document: &SignedDocument) {
