@@ -124,7 +124,7 @@ fn k1c_a_lost_root_is_replaced_by_the_others_and_the_old_list_ends() {
     );
     scene.ok("rm roots.toml.2.sig && demarche sign roots.toml --key b.key");
     scene.says("demarche install roots.toml --data W", &["the new roots of washington (installed"]);
-    scene.says("demarche install roots.toml --data W", &["(already installed)"]);
+    scene.says("demarche install roots.toml --data W", &["(installed before, waiting for the node again)"]);
 
     scene.officer();
     scene.ok("for k in a b; do demarche sign officer.toml --key $k.key; done");

@@ -1,5 +1,6 @@
 //! The channels of a data directory as `install` knows them: the charter, and a copy of every document it has left
-//! for the node, kept in `installed/` so that a second install is told from the first while the node is stopped.
+//! for the node, kept in `installed/` for the questions that are asked while the node is stopped. Whether the node still has a
+//! document is for the node to say: it is left there each time.
 
 use std::fs;
 
@@ -36,13 +37,15 @@ pub(super) struct Channel {
     pub(super) documents: Vec<SignedDocument>,
 }
 
-/// What `leave` found.
+/// What installing something did here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Left {
-    /// It was not known here.
+    /// It was not known here, and is left for the node.
     New,
-    /// It was installed before.
-    Already,
+    /// It was installed before, and is left for the node once more.
+    Again,
+    /// It is in its place, and not the node's to take in: a charter.
+    InPlace,
 }
 
 /// Every channel that has a charter here.
@@ -154,20 +157,20 @@ impl Channel {
 /// Leaves a verified document in a channel's directory: first where the node looks, then where this tool remembers.
 pub(super) fn leave(directory: &ChannelDir, document: &SignedDocument) -> Result<Left> {
     let id = document.id();
-    if knows(directory, id) {
-        return Ok(Left::Already);
-    }
+    let left = if knows(directory, id) { Left::Again } else { Left::New };
     let file = SignedFile::of(document).map_err(|why| failed(why.to_string()))?.to_json();
     for folder in [directory.incoming(), directory.installed()] {
         layout::make_directory(&folder, 0o700).map_err(|why| unwritten(&folder, &why))?;
     }
-    for path in [directory.incoming_file(id), directory.installed_file(id)] {
-        layout::write(&path, file.as_bytes(), layout::PRIVATE).map_err(|why| unwritten(&path, &why))?;
-    }
+    // Before a node that runs can refuse it anew.
     for path in [directory.refused_file(id), directory.refused_why(id)] {
         layout::remove(&path).map_err(|why| unwritten(&path, &why))?;
     }
-    Ok(Left::New)
+    // In this order: what lies in `installed/` alone was taken in by the node.
+    for path in [directory.incoming_file(id), directory.installed_file(id)] {
+        layout::write(&path, file.as_bytes(), layout::PRIVATE).map_err(|why| unwritten(&path, &why))?;
+    }
+    Ok(left)
 }
 
 fn knows(directory: &ChannelDir, document: DocumentId) -> bool {

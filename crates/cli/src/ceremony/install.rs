@@ -1,5 +1,5 @@
 //! `install FILE --data DIR`: verifies a signed document against the charter's roots and leaves it where the node looks,
-//! whether the node is running or not. Whoever types it twice is told so.
+//! whether the node is running or not. Whoever types it twice is told so, and a node whose store was lost has it again.
 
 mod charter;
 mod credential;
@@ -50,12 +50,14 @@ struct Item {
 
 /// What became of an item.
 enum Fate {
-    /// It was there before, here or in the node.
+    /// It was there before: in its place, or in the node.
     Already,
     /// The node has it.
     Taken,
     /// It lies there; the node does not run.
     Waiting,
+    /// The same, and it was installed before.
+    Again,
     /// It lies there, and the node that runs has not taken it yet.
     Left,
     /// The node does not want it.
@@ -126,13 +128,8 @@ fn tell_node(mut said: Said, items: &[Item], desk: &Desk<'_>) -> Result<Said> {
             .help("put that right, then install it again"));
     }
     if node.is_none() {
-        let known = items.iter().all(|item| item.left == Left::Already);
         said = said
-            .line(if known {
-                "the node does not answer now"
-            } else {
-                "the node is not running; it takes this in when it starts"
-            })
+            .line("the node is not running; it takes in what it does not have when it starts")
             .next(format!("demarched --data {}", quoted(desk.data.path())));
     }
     Ok(said.json(json!({ "running": node.is_some(), "installed": json })))
@@ -168,13 +165,15 @@ fn fate(item: &Item, node: Option<&Node>, desk: &Desk<'_>) -> Fate {
     let lies_there = directory.incoming_file(item.document).exists();
     let is_channel = ChannelId::from(item.document);
     match (node, item.left) {
-        (_, Left::Already) => Fate::Already,
+        (_, Left::InPlace) => Fate::Already,
         (None, Left::New) => Fate::Waiting,
-        (Some(_), Left::New) if lies_there => Fate::Left,
-        (Some(node), Left::New) if item.is_charter(&directory) => {
+        (None, Left::Again) => Fate::Again,
+        (Some(_), _) if lies_there => Fate::Left,
+        (Some(node), _) if item.is_charter(&directory) => {
             if node.channels.iter().any(|info| info.channel == is_channel) { Fate::Taken } else { Fate::Left }
         }
         (Some(_), Left::New) => Fate::Taken,
+        (Some(_), Left::Again) => Fate::Already,
     }
 }
 
@@ -191,6 +190,7 @@ impl Fate {
             Self::Already => "already installed",
             Self::Taken => "installed, and taken in by the node",
             Self::Waiting => "installed, waiting for the node",
+            Self::Again => "installed before, waiting for the node again",
             Self::Left => "installed; the node takes it in by itself",
             Self::Refused(_) => "refused by the node",
         }
@@ -200,7 +200,7 @@ impl Fate {
         match self {
             Self::Already => "already",
             Self::Taken => "taken",
-            Self::Waiting => "waiting",
+            Self::Waiting | Self::Again => "waiting",
             Self::Left => "left",
             Self::Refused(_) => "refused",
         }

@@ -185,7 +185,7 @@ pub(super) fn stranger(path: &std::path::Path, member: &MemberId, title: &str) -
 
 fn leave_charter(directory: &ChannelDir, charter: &Verified<Charter>, known: bool) -> Result<Left> {
     if known {
-        return Ok(Left::Already);
+        return Ok(Left::InPlace);
     }
     let path: PathBuf = directory.charter();
     let file = SignedFile::of(charter.document()).map_err(|why| failed(why.to_string()))?.to_json();
