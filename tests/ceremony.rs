@@ -153,6 +153,24 @@ fn a_card_is_renewed_with_fresh_keys_and_the_next_serial() {
 }
 
 #[test]
+fn a_renewal_whose_card_cannot_be_written_leaves_nothing_behind() {
+    let scene = Scene::new();
+    scene.cards();
+    scene.refuses(
+        "demarche card renew --data W --out nowhere/x.card",
+        1,
+        &["nowhere/x.card cannot be written"],
+    );
+    scene.write("W/washington.2.card.node.sig", "of another");
+    scene.refuses("demarche card renew --data W", 1, &["washington.2.card.node.sig cannot be written"]);
+    assert_eq!(scene.names("W/keys"), ["1"]);
+    assert!(!scene.path("W/washington.2.card").exists());
+    // As one that was killed while it drew its keys leaves them.
+    scene.ok("mkdir W/keys/2 && echo half > W/keys/2/session.key");
+    assert_eq!(scene.json("demarche card renew --data W --out x.card")["serial"], 2, "no serial is used up");
+}
+
+#[test]
 fn a_mediators_address_changes_by_a_new_card() {
     let scene = Scene::new();
     scene.cards();

@@ -73,7 +73,7 @@ pub(super) fn run(command: CardCommand, desk: &Desk<'_>) -> Result<Said> {
         expires_at: words::expires(&args.expires, desk.now)?,
     };
     let drafted = node_keys::draft(data, draft)?;
-    write_card(&path, &drafted)?;
+    write_card(data, &path, &drafted)?;
     Ok(Said::new(format!("card {serial} of {} is drafted: {}", own.member, path.display()))
         .line(format!("  keys           {}", data.keys(serial).display()))
         .line(format!("  to be signed by {}", who_signs(&drafted.card.roots)))

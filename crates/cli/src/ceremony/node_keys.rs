@@ -45,6 +45,10 @@ pub(super) struct Drafted {
 pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
     let node = SecretKey::from_seed(&*random::<32>()?);
     let folder = data.keys(draft.serial);
+    if !data.node_key(draft.serial).exists() {
+        // It is written last: what lies there was broken off, and is on no card.
+        withdraw(data, draft.serial);
+    }
     let unwritten = |why: std::io::Error| failed(format!("{} cannot be written: {why}", folder.display()));
     layout::make_directory(&folder, 0o700).map_err(unwritten)?;
     let put =
@@ -75,6 +79,12 @@ pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
     let namespace = DocumentType::Card.namespace();
     let possession = node.sign(namespace, text.as_bytes()).to_armoured(namespace);
     Ok(Drafted { card, text, possession })
+}
+
+/// Takes back keys that were drawn for a card which was not written.
+pub(super) fn withdraw(data: &DataDir, serial: CardSerial) {
+    // What stays behind uses up a serial and does no harm; why there is no card is what matters.
+    let _ = std::fs::remove_dir_all(data.keys(serial));
 }
 
 fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>> {

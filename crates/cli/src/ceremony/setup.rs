@@ -139,7 +139,7 @@ fn set_up(common: &Common, reached: Option<&Reached>, desk: &Desk<'_>) -> Result
     };
     let drafted = node_keys::draft(data, draft)?;
     let card = data.card(&common.id);
-    write_card(&card, &drafted)?;
+    write_card(data, &card, &drafted)?;
     let strings = |reached: &Reached| {
         let listen: Vec<String> = reached.listen.iter().map(SocketAddr::to_string).collect();
         (listen, reached.public.iter().map(Address::to_string).collect::<Vec<_>>())
@@ -171,13 +171,21 @@ fn set_up(common: &Common, reached: Option<&Reached>, desk: &Desk<'_>) -> Result
 }
 
 /// Writes a card and its node's signature; neither replaces anything.
-pub(super) fn write_card(path: &Path, drafted: &Drafted) -> Result<()> {
-    let unwritten =
-        |path: &Path, why: std::io::Error| failed(format!("{} cannot be written: {why}", path.display()));
-    layout::create(path, drafted.text.as_bytes(), layout::PUBLIC).map_err(|why| unwritten(path, why))?;
+///
+/// A card that cannot be written takes its keys along: they were drawn for nothing else, and would use up its serial.
+pub(super) fn write_card(data: &DataDir, path: &Path, drafted: &Drafted) -> Result<()> {
     let possession = with_suffix(path, ".node.sig");
-    layout::create(&possession, drafted.possession.as_bytes(), layout::PUBLIC)
-        .map_err(|why| unwritten(&possession, why))
+    let create = |path: &Path, text: &str| {
+        layout::create(path, text.as_bytes(), layout::PUBLIC)
+            .map_err(|why| failed(format!("{} cannot be written: {why}", path.display())))
+    };
+    let written = create(path, &drafted.text).and_then(|()| {
+        create(&possession, &drafted.possession).inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = layout::remove(path);
+        })
+    });
+    written.inspect_err(|_| node_keys::withdraw(data, drafted.card.serial))
 }
 
 /// Who must sign a card, in words.
