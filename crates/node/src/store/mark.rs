@@ -8,6 +8,7 @@
 //! as [`ANOTHER`], which holds until something is written in it.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
@@ -16,13 +17,43 @@ use std::{
 
 use demarche_protocol::hash::sha256;
 
-use super::{JournalIndex, Lost};
+use super::JournalIndex;
 
 const NAME: &str = "mark";
 /// The index, and the first bytes of its SHA-256.
 const BYTES: usize = 16;
 /// No journal reaches so far.
 const ANOTHER: JournalIndex = JournalIndex(u64::MAX);
+
+/// The store does not hold what was durable: the disk has lost or changed something, or it was set back (threat S6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The journal ends early.
+    End {
+        /// The last record found.
+        found: JournalIndex,
+        /// The last record that was written at least; `None` when that is lost as well.
+        marked: Option<JournalIndex>,
+    },
+    /// This is another store than the one in which the node has written: a new one, or an older copy.
+    Another,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::End { found, marked: Some(marked) } => {
+                write!(f, "the store ends with record {found}, and record {marked} was written")
+            }
+            Self::End { found, marked: None } => {
+                write!(f, "the store ends with record {found}, and its mark of how far it reached is damaged")
+            }
+            Self::Another => {
+                f.write_str("the store is a new one or an older copy: it lacks what this node has written")
+            }
+        }
+    }
+}
 
 /// The mark of one store.
 pub(super) struct Mark(File);

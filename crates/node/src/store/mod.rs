@@ -26,6 +26,7 @@ use demarche_protocol::{
 };
 
 pub use self::{
+    mark::Lost,
     service::{Answer, Answers, Commits, Outcome, Service, start},
     sled::{Closed, OpenError, SledStore},
 };
@@ -83,36 +84,6 @@ impl Journaled {
     /// Where a listener who has heard of it goes on.
     pub fn bookmark(&self) -> Bookmark {
         Bookmark { index: self.index.0, seal: Some(self.seal()) }
-    }
-}
-
-/// The store does not hold what was durable: the disk has lost or changed something, or it was set back (threat S6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The journal ends early.
-    End {
-        /// The last record found.
-        found: JournalIndex,
-        /// The last record that was written at least; `None` when that is lost as well.
-        marked: Option<JournalIndex>,
-    },
-    /// This is another store than the one in which the node has written: a new one, or an older copy.
-    Another,
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::End { found, marked: Some(marked) } => {
-                write!(f, "the store ends with record {found}, and record {marked} was written")
-            }
-            Self::End { found, marked: None } => {
-                write!(f, "the store ends with record {found}, and its mark of how far it reached is damaged")
-            }
-            Self::Another => {
-                f.write_str("the store is a new one or an older copy: it lacks what this node has written")
-            }
-        }
     }
 }
 

@@ -31,9 +31,9 @@ use sled::{Batch as Writes, IVec};
 use tokio::sync::oneshot;
 
 use super::{
-    Commit, CommitError, JournalIndex, Journaled, Lost, Records, Store, StoreError,
+    Commit, CommitError, JournalIndex, Journaled, Records, Store, StoreError,
     ballast::{AMPLIFICATION, Ballast, MARGIN, free_bytes},
-    mark::Mark,
+    mark::{Lost, Mark},
 };
 
 /// Bytes of a value at most. A leaf of sled holds 16 values and is rewritten whole; beyond half a megabyte it would
