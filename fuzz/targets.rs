@@ -2,7 +2,8 @@
 //! and mangles it; a coverage-guided fuzzer could call the same functions.
 //!
 //! A target panics when what it promises does not hold: nothing makes a reader panic, what is accepted has one
-//! encoding, and what was read is written and read back the same.
+//! encoding, and what was read is written and read back the same. It names the readers that accepted, so that the corpus is known to
+//! reach each of them.
 
 use demarche_control::{
     Problem, SignedFile,
@@ -31,22 +32,68 @@ use demarche_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// One kind of bytes. True when a reader accepted them: a corpus that all refuse would show nothing.
-pub(crate) type Target = fn(&[u8]) -> bool;
+/// What reads one kind of bytes.
+pub(crate) struct Target {
+    /// The folder of its corpus.
+    pub(crate) name: &'static str,
+    /// Gives the names of the readers that accepted.
+    pub(crate) run: fn(&[u8]) -> Vec<&'static str>,
+    /// All its readers.
+    pub(crate) readers: &'static [&'static str],
+}
 
-/// Frames and records as nodes encode them (threats B1, K11): by the first byte, which type.
-pub(crate) fn wire(bytes: &[u8]) -> bool {
-    let mut accepted = false;
+/// Frames and records as nodes encode them (threats B1, K11).
+pub(crate) const WIRE: Target = Target {
+    name: "wire",
+    run: wire,
+    readers: &[
+        "frame of a hello",
+        "frame of an entry",
+        "frame of a receipt",
+        "frame of a confirmation",
+        "frame of a card",
+        "frame of a want",
+        "frame of a line test",
+        "frame of a close",
+        Hello::NAME,
+        Want::NAME,
+        Confirm::NAME,
+        SignedLineTest::NAME,
+        CloseReason::NAME,
+        Entry::NAME,
+        Item::NAME,
+        Receipt::NAME,
+        SignedReceipt::NAME,
+        SignedDocument::NAME,
+        Introduction::NAME,
+        "record of an entry",
+        "record of a receipt",
+        "record of the roster",
+        "record of a confirmation",
+    ],
+};
+
+fn wire(bytes: &[u8]) -> Vec<&'static str> {
+    let mut accepted = Vec::new();
     if let Ok(frame) = Frame::decode(bytes) {
-        accepted = true;
         assert_eq!(frame.encode(), bytes, "two encodings of one frame");
+        accepted.push(match &frame {
+            Frame::Hello(_) => "frame of a hello",
+            Frame::Entry(_) => "frame of an entry",
+            Frame::Receipt(_) => "frame of a receipt",
+            Frame::Confirm(_) => "frame of a confirmation",
+            Frame::Card(_) => "frame of a card",
+            Frame::Want(_) => "frame of a want",
+            Frame::LineTest(_) => "frame of a line test",
+            Frame::Close(_) => "frame of a close",
+        });
         if let Frame::Entry(item) = frame {
             // What its text says is judged before its signature is.
             let _ = item.claims(ChannelId::of(b"a charter")).map(|claimed| Facts::of(&claimed.document()));
         }
     }
-    let Some((kind, bytes)) = bytes.split_first() else { return accepted };
-    let readers: [Target; 12] = [
+    // The first byte says which. Append only: the corpus names them by their place.
+    let readers: [Reader; 12] = [
         one_encoding::<Hello>,
         one_encoding::<Want>,
         one_encoding::<Confirm>,
@@ -58,21 +105,42 @@ pub(crate) fn wire(bytes: &[u8]) -> bool {
         one_encoding::<SignedReceipt>,
         one_encoding::<SignedDocument>,
         one_encoding::<Introduction>,
-        one_encoding::<Record>,
+        record,
     ];
-    readers[usize::from(*kind) % readers.len()](bytes) || accepted
+    let Some((kind, bytes)) = bytes.split_first() else { return accepted };
+    accepted.extend(readers[usize::from(*kind) % readers.len()](bytes));
+    accepted
 }
 
-fn one_encoding<T: Wire>(bytes: &[u8]) -> bool {
-    let Ok(value) = codec::decode::<T>(bytes) else { return false };
+/// Gives its name when it accepts.
+type Reader = fn(&[u8]) -> Option<&'static str>;
+
+fn one_encoding<T: Wire>(bytes: &[u8]) -> Option<&'static str> {
+    let value = codec::decode::<T>(bytes).ok()?;
     assert_eq!(codec::encode(&value), bytes, "two encodings of one {}", T::NAME);
-    true
+    Some(T::NAME)
+}
+
+fn record(bytes: &[u8]) -> Option<&'static str> {
+    one_encoding::<Record>(bytes)?;
+    Some(match codec::decode(bytes).ok()? {
+        Record::Entry(_) => "record of an entry",
+        Record::Receipt(_) => "record of a receipt",
+        Record::Roster(_) => "record of the roster",
+        Record::Confirmed(_) => "record of a confirmation",
+    })
 }
 
 /// Signed texts of every type (threat B2).
-pub(crate) fn documents(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
-    let mut accepted = false;
+pub(crate) const DOCUMENTS: Target = Target {
+    name: "documents",
+    run: documents,
+    readers: &["charter", "roots", "card", "officer", "suspension", "revocation", "dispatch"],
+};
+
+fn documents(bytes: &[u8]) -> Vec<&'static str> {
+    let Ok(text) = str::from_utf8(bytes) else { return Vec::new() };
+    let mut accepted = Vec::new();
     let named = DocumentType::of(text);
     if let Ok((kind, _)) = Fields::of_any(text) {
         assert_eq!(Some(kind), named, "two readers take it for documents of two types");
@@ -81,7 +149,7 @@ pub(crate) fn documents(bytes: &[u8]) -> bool {
         if let Ok(said) = said_again(kind, text) {
             assert_eq!(Some(kind), named);
             assert_eq!(said_again(kind, &said).as_ref(), Ok(&said), "the rendering does not say the same");
-            accepted = true;
+            accepted.push(kind.name());
         }
     }
     accepted
@@ -100,11 +168,17 @@ fn said_again(kind: DocumentType, text: &str) -> Result<String, DocumentError> {
 }
 
 /// A stream's bytes (threats B1, M7): the first byte says where they were cut on the way, which changes nothing.
-pub(crate) fn stream(bytes: &[u8]) -> bool {
-    let Some((cut, bytes)) = bytes.split_first() else { return false };
+pub(crate) const STREAM: Target = Target { name: "stream", run: stream, readers: &["preamble", "messages"] };
+
+fn stream(bytes: &[u8]) -> Vec<&'static str> {
+    let Some((cut, bytes)) = bytes.split_first() else { return Vec::new() };
     let whole = messages(bytes, bytes.len().max(1));
     assert_eq!(messages(bytes, usize::from(*cut) + 1), whole);
-    whole.1.is_none()
+    match whole {
+        (_, Some(_)) => Vec::new(),
+        (none, None) if none.is_empty() => vec!["preamble"],
+        (..) => vec!["messages"],
+    }
 }
 
 fn messages(bytes: &[u8], pieces: usize) -> (Vec<Vec<u8>>, Option<String>) {
@@ -145,48 +219,74 @@ fn whole_messages(deframer: &mut Deframer, messages: &mut Vec<Vec<u8>>) -> Optio
 }
 
 /// Keys and signatures as OpenSSH writes them (threats K8, K10).
-pub(crate) fn openssh_files(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
-    let mut fits = 0;
+pub(crate) const OPENSSH: Target =
+    Target { name: "openssh", run: openssh_files, readers: &["signature", "public key", "private key"] };
+
+fn openssh_files(bytes: &[u8]) -> Vec<&'static str> {
+    let Ok(text) = str::from_utf8(bytes) else { return Vec::new() };
+    let mut accepted = Vec::new();
     for namespace in Namespace::ALL {
         if let Ok(signature) = KeySignature::from_armoured(text, namespace) {
             let written = signature.to_armoured(namespace);
             assert_eq!(KeySignature::from_armoured(&written, namespace).as_ref(), Ok(&signature));
-            fits += 1;
+            accepted.push("signature");
         }
     }
-    assert!(fits <= 1, "one signature for two namespaces");
-    let key = PublicKey::from_openssh(text);
-    if let Ok(key) = &key {
-        assert_eq!(PublicKey::from_openssh(&key.to_openssh()).as_ref(), Ok(key));
+    assert!(accepted.len() <= 1, "one signature for two namespaces");
+    if let Ok(key) = PublicKey::from_openssh(text) {
+        assert_eq!(PublicKey::from_openssh(&key.to_openssh()).as_ref(), Ok(&key));
+        accepted.push("public key");
     }
-    fits == 1 || key.is_ok() || openssh::read(text, None).is_ok()
+    if openssh::read(text, None).is_ok() {
+        accepted.push("private key");
+    }
+    accepted
 }
 
 /// What travels between node and tool.
-pub(crate) fn control(bytes: &[u8]) -> bool {
-    let Ok(text) = str::from_utf8(bytes) else { return false };
-    if let Ok(file) = SignedFile::from_json(text) {
-        let _ = file.document();
+pub(crate) const CONTROL: Target = Target {
+    name: "control",
+    run: control,
+    readers: &[
+        "status",
+        "header",
+        "shown",
+        "case",
+        "event",
+        "sent",
+        "installed",
+        "line test",
+        "problem",
+        "signed file",
+        "document of a signed file",
+    ],
+};
+
+fn control(bytes: &[u8]) -> Vec<&'static str> {
+    let Ok(text) = str::from_utf8(bytes) else { return Vec::new() };
+    let mut accepted = Vec::new();
+    if SignedFile::from_json(text).is_ok_and(|file| file.document().is_ok()) {
+        accepted.push("document of a signed file");
     }
-    let readers: [fn(&str) -> bool; 10] = [
-        reads_back::<Status>,
-        reads_back::<Header>,
-        reads_back::<Shown>,
-        reads_back::<Case>,
-        reads_back::<Event>,
-        reads_back::<Sent>,
-        reads_back::<Installed>,
-        reads_back::<LineTest>,
-        reads_back::<Problem>,
-        reads_back::<SignedFile>,
+    let readers = [
+        reads_back::<Status>("status", text),
+        reads_back::<Header>("header", text),
+        reads_back::<Shown>("shown", text),
+        reads_back::<Case>("case", text),
+        reads_back::<Event>("event", text),
+        reads_back::<Sent>("sent", text),
+        reads_back::<Installed>("installed", text),
+        reads_back::<LineTest>("line test", text),
+        reads_back::<Problem>("problem", text),
+        reads_back::<SignedFile>("signed file", text),
     ];
-    readers.iter().filter(|reader| reader(text)).count() > 0
+    accepted.extend(readers.into_iter().flatten());
+    accepted
 }
 
-fn reads_back<T: Serialize + DeserializeOwned>(text: &str) -> bool {
-    let Ok(value) = serde_json::from_str::<T>(text) else { return false };
+fn reads_back<T: Serialize + DeserializeOwned>(name: &'static str, text: &str) -> Option<&'static str> {
+    let value = serde_json::from_str::<T>(text).ok()?;
     let written = serde_json::to_string(&value).expect("it is written");
     assert!(serde_json::from_str::<T>(&written).is_ok(), "written and not read: {written}");
-    true
+    Some(name)
 }

@@ -142,6 +142,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<SignedDocumen
 mod tests {
     use std::sync::Mutex;
 
+    use demarche_protocol::labels::Namespace;
     use futures::FutureExt as _;
     use tokio::io::duplex;
 
@@ -196,6 +197,32 @@ mod tests {
         let (mut a, mut b) = duplex(1 << 10);
         a.write_all(&[0, 1, 0, 0, 0, 3, 1, 2, 3]).await.unwrap();
         assert!(matches!(read(&mut b).await, Err(ExchangeError::Codec(_))));
+    }
+
+    /// K11: a stranger's message, cut or changed anywhere, is refused or says other documents in the one way to say them.
+    #[tokio::test]
+    async fn k11_a_mangled_message_is_refused_or_another_in_its_one_encoding() {
+        let key = demarche_testkit::fixtures::key("a root");
+        let signed = SignedDocument::unsigned("signed").signed_by(Namespace::Card, &key);
+        let mut message = Vec::new();
+        write(&mut message, &[SignedDocument::unsigned("short"), signed]).await.unwrap();
+        let mut accepted = 0;
+        for at in 0..message.len() {
+            let cut = read(&mut &message[..at]).await;
+            assert!(matches!(cut, Err(ExchangeError::Io(_))), "cut at {at}: {cut:?}");
+            for new in [0, 1, 0x7f, 0x80, 0xfa, 0xfb, 0xff, message[at] ^ 1] {
+                let mut mangled = message.clone();
+                mangled[at] = new;
+                let mut rest = mangled.as_slice();
+                if let Ok(documents) = read(&mut rest).await {
+                    let mut again = Vec::new();
+                    write(&mut again, &documents).await.unwrap();
+                    assert_eq!([&again, rest].concat(), mangled, "byte {at} is {new}");
+                    accepted += 1;
+                }
+            }
+        }
+        assert!(accepted > message.len(), "only {accepted} were accepted: it shows nothing");
     }
 
     /// M23: one that says nothing, or dribbles, is gone after the time an exchange may take.
