@@ -50,12 +50,6 @@ impl Writer {
         self.put(key, &value.to_string())
     }
 
-    /// A boolean.
-    #[must_use]
-    pub fn boolean(self, key: &str, value: bool) -> Self {
-        self.put(key, if value { "true" } else { "false" })
-    }
-
     /// A UTC date-time.
     #[must_use]
     pub fn time(self, key: &str, value: Timestamp) -> Self {
