@@ -31,7 +31,7 @@ use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 
 use crate::{
     support::{breach, card},
-    vectors::{all, rendered_again},
+    vectors::all,
 };
 
 /// Pieces that a careless writer would break on.
@@ -284,10 +284,10 @@ proptest! {
         prop_assert!(fields.finish().is_ok());
     }
 
-    /// What another TOML reader makes of a text that is accepted here is the same (checked against the reader without
-    /// our restrictions); and no mangled text makes a reader panic.
+    /// What is accepted here is TOML to a reader without our restrictions. (That nothing makes our own reader panic, and that what
+    /// it reads has one rendering, is for `fuzz/targets.rs`.)
     #[test]
-    fn mangled_documents_are_refused_or_read_but_never_a_panic(
+    fn what_is_accepted_of_mangled_documents_is_toml_to_others(
         which in any::<proptest::sample::Index>(),
         at in any::<proptest::sample::Index>(),
         cut in 0..4_usize,
@@ -302,10 +302,6 @@ proptest! {
         if let Ok((kind, _)) = Fields::of_any(&mangled) {
             prop_assert_eq!(kind, vector.kind);
             prop_assert!(mangled.parse::<toml::Table>().is_ok());
-        }
-        // Whatever of it is a document has a rendering that says the same.
-        if let Ok(text) = rendered_again(vector.kind, &mangled) {
-            prop_assert_eq!(rendered_again(vector.kind, &text), Ok(text));
         }
     }
 

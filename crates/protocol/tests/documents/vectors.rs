@@ -148,7 +148,7 @@ fn the_published_documents_are_what_this_program_writes() {
 }
 
 /// The value that a text of this type says, rendered again.
-pub(crate) fn rendered_again(kind: DocumentType, text: &str) -> Result<String, DocumentError> {
+fn rendered_again(kind: DocumentType, text: &str) -> Result<String, DocumentError> {
     Ok(match kind {
         DocumentType::Charter => Charter::parse(text)?.render(),
         DocumentType::Roots => Roots::parse(text)?.render(),
