@@ -6,6 +6,7 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
     path::PathBuf,
     sync::{
         Mutex,
@@ -28,6 +29,12 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the nodes called recorded: party → document → serial.
 type Recorded = BTreeMap<&'static str, BTreeMap<String, String>>;
+
+/// Straight to the output: what a test prints with `println!` its runner keeps back when it passes.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").expect("it is printed");
+}
 
 #[test]
 fn what_was_called_recorded_survives_random_kills_and_is_delivered_once() {
@@ -65,13 +72,13 @@ fn what_was_called_recorded_survives_random_kills_and_is_delivered_once() {
     }
     let counts: Vec<String> =
         recorded.iter().map(|(id, documents)| format!("{} recorded at {id}", documents.len())).collect();
-    println!(
+    say(&format!(
         "seed {seed}: {} kills ({killed:?}), {}, {} sent again from kept files; all delivered once; {:.0?}",
         killed.values().sum::<u64>(),
         counts.join(", "),
         resent.into_inner(),
         began.elapsed()
-    );
+    ));
     assert!(
         recorded.values().all(|documents| documents.len() >= 10),
         "too little was said between the kills"

@@ -1,6 +1,7 @@
 //! Whole channels through seeded schedules. `DEMARCHE_SEEDS` sets how many; `DEMARCHE_SEED` replays one.
 
 use std::{
+    io::Write as _,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +21,12 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
+/// Straight to the output: what a test prints with `println!` its runner keeps back when it passes.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").expect("it is printed");
+}
+
 fn plan(seed: u64) -> Plan {
     Plan { parties: if seed.is_multiple_of(3) { 3 } else { 2 }, actions: 30 + seed % 50 }
 }
@@ -31,7 +38,7 @@ fn plan(seed: u64) -> Plan {
 fn every_promise_holds_through_every_schedule() {
     if let Some(seed) = setting("DEMARCHE_SEED") {
         let tally = schedule::run(seed, plan(seed)).unwrap_or_else(|failure| panic!("{failure:?}"));
-        println!("seed {seed}: {tally:?}");
+        say(&format!("seed {seed}: {tally:?}"));
         return;
     }
     let seeds = setting("DEMARCHE_SEEDS").unwrap_or(SEEDS);
@@ -57,7 +64,7 @@ fn every_promise_holds_through_every_schedule() {
     });
     let failures = failures.into_inner().expect("no panic");
     let tally = total.into_inner().expect("no panic");
-    println!("{seeds} schedules: {tally:?}");
+    say(&format!("{seeds} schedules: {tally:?}"));
     assert!(failures.is_empty(), "replay with DEMARCHE_SEED={}: {}", failures[0].seed, failures[0].what);
     assert!(
         tally.crashes > seeds
