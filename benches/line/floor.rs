@@ -24,7 +24,7 @@ use libp2p::{
     tcp, tls, yamux,
 };
 
-use super::{processes::Process, scene::target};
+use super::{processes::Running, target};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/floor/1");
 
@@ -47,7 +47,7 @@ pub(crate) struct Floor {
     committed: u64,
     log: File,
     /// Kept until the end: the relay and the echo, and the directories of store and log.
-    _processes: [Process; 2],
+    _processes: [Running; 2],
     _directories: [tempfile::TempDir; 2],
 }
 
@@ -154,10 +154,10 @@ impl Floor {
     /// Starts them, to carry as many bytes each way as a notice and its receipt take.
     pub(crate) async fn start(entry: usize, receipt: usize) -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
-        let (relay, address) = Process::announced("floor relay", Command::new(&own).arg("floor-relay"))?;
+        let (relay, address) = Running::announced(Command::new(&own).arg("floor-relay"))?;
         let mut command = Command::new(&own);
         command.arg("floor-echo").arg(&address).arg(entry.to_string()).arg(receipt.to_string());
-        let (echo, peer) = Process::announced("floor echo", &mut command)?;
+        let (echo, peer) = Running::announced(&mut command)?;
         let stream = connect(address.parse()?, peer.parse()?).await?;
         let (directory, store) = store()?;
         let appended = tempfile::Builder::new().prefix("demarche-append").tempdir_in(target())?;

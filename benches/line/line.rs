@@ -23,10 +23,19 @@ use demarche_protocol::{
     labels::Namespace,
     time::Timestamp,
 };
+use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::scene::Scene;
+use crate::programs;
 
+use super::{
+    processes::Process,
+    support::stage::{CAST, Stage},
+    target,
+};
+
+/// The channel's local name.
+const CHANNEL: &str = "memo26";
 /// Entry, signatures and frame around the text; a receipt in its frame. Measured once on the wire format.
 const AROUND_TEXT: usize = 430;
 const RECEIPT: usize = 240;
@@ -41,11 +50,11 @@ struct Officer {
 }
 
 impl Officer {
-    fn of(scene: &Scene) -> anyhow::Result<Self> {
-        let data = scene.data("washington");
-        let charter = fs::read_to_string(data.join("channels/memo/charter.json"))?;
+    fn of(stage: &Stage) -> anyhow::Result<Self> {
+        let data = stage.dir.join("washington");
+        let charter = fs::read_to_string(data.join("channels").join(CHANNEL).join("charter.json"))?;
         let charter = SignedFile::from_json(&charter)?.document()?;
-        let key = fs::read_to_string(scene.directory.path().join("washington.officer"))?;
+        let key = fs::read_to_string(stage.dir.join("washington.officer"))?;
         Ok(Self {
             client: Client::new(data.join("control.sock")),
             key: openssh::read(&key, None)?,
@@ -106,7 +115,9 @@ fn delivered(event: &Event) -> Option<String> {
 
 /// A line that is open, an officer who writes, and the feed of what was delivered.
 pub(crate) struct Line {
-    scene: Scene,
+    /// Before its directory, so that the nodes end first.
+    stage: Stage,
+    _directory: TempDir,
     officer: Officer,
     feed: Feed,
 }
@@ -122,10 +133,13 @@ pub(crate) struct Notice {
 impl Line {
     /// Opens it.
     pub(crate) async fn open() -> anyhow::Result<Self> {
-        let scene = Scene::new()?;
-        let officer = Officer::of(&scene)?;
+        let directory = tempfile::Builder::new().prefix("demarche-bench").tempdir_in(target())?;
+        let mut stage = Stage::empty(programs!(), directory.path(), CAST, Box::new(|_| {}));
+        stage.ceremony();
+        stage.start();
+        let officer = Officer::of(&stage)?;
         let feed = deliveries(&officer.client).await?;
-        Ok(Self { scene, officer, feed })
+        Ok(Self { stage, _directory: directory, officer, feed })
     }
 
     /// Bytes of a notice's text; of the entry with it and of the receipt, as they travel, about.
@@ -136,19 +150,19 @@ impl Line {
 
     /// Resident memory in MiB, by process.
     pub(crate) fn memory(&self) -> anyhow::Result<Vec<(String, f64)>> {
-        self.scene.nodes.iter().map(|node| Ok((node.name.clone(), node.memory()?))).collect()
+        self.nodes().map(|node| Ok((node.name.clone(), node.memory()?))).collect()
     }
 
     /// CPU time spent so far, by process.
     pub(crate) fn cpu(&self) -> anyhow::Result<Vec<(String, Duration)>> {
-        self.scene.nodes.iter().map(|node| Ok((node.name.clone(), node.cpu()?))).collect()
+        self.nodes().map(|node| Ok((node.name.clone(), node.cpu()?))).collect()
     }
 
     /// Sends one notice and waits until it is delivered.
     pub(crate) async fn one(&mut self) -> anyhow::Result<Notice> {
         let (document, file, _) = self.officer.notice()?;
         let begin = Instant::now();
-        self.officer.client.send("memo", &file).await?;
+        self.officer.client.send(CHANNEL, &file).await?;
         let recorded = begin.elapsed();
         let (told, at) = next(&mut self.feed).await?;
         if told != document.to_string() {
@@ -171,7 +185,12 @@ impl Line {
     }
 
     fn tcp_bytes(&self) -> anyhow::Result<u64> {
-        self.scene.node("washington")?.tcp_bytes(self.scene.port)
+        let sender = self.nodes().find(|node| node.name == "washington").context("no sender")?;
+        sender.tcp_bytes(self.stage.port)
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = Process> {
+        self.stage.nodes.iter().filter_map(|node| Some(Process { name: node.id.clone(), id: node.pid()? }))
     }
 
     /// Sends so many with so many outstanding: deliveries a second.
@@ -205,7 +224,7 @@ async fn send(files: Vec<(DocumentId, SignedFile)>, socket: PathBuf, room: Arc<S
         permit.forget();
         let socket = socket.clone();
         tokio::spawn(async move {
-            if let Err(why) = Client::new(socket).send("memo", &file).await {
+            if let Err(why) = Client::new(socket).send(CHANNEL, &file).await {
                 eprintln!("not sent: {why}");
             }
         });

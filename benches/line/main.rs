@@ -7,8 +7,11 @@
 mod floor;
 mod line;
 mod processes;
-mod scene;
 mod statistics;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::path::PathBuf;
 
 use floor::Floor;
 use line::Line;
@@ -20,6 +23,11 @@ const SINGLE: usize = 1_000;
 const PIPELINED: usize = 15_000;
 /// Notices under way at once.
 const OUTSTANDING: usize = 64;
+
+/// A directory on the disk that the project is on: `/tmp` is memory on some machines.
+fn target() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+}
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,4 +1,4 @@
-//! Child processes: started, watched through `/proc`, ended when dropped.
+//! Processes, looked at through `/proc`; and children that say on stdout when they are ready.
 
 use std::{
     fs,
@@ -9,49 +9,41 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// A running child.
-pub(crate) struct Process {
-    child: Child,
-    /// Its name in the tables.
-    pub name: String,
-}
-
 /// Clock ticks a second: `_SC_CLK_TCK`, 100 on every Linux.
 const TICKS: u64 = 100;
 
-impl Process {
-    /// Starts a node and waits for its line `ready: …` on stderr.
-    pub(crate) fn node(name: &str, command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().context("stderr is piped")?).lines();
-        let mut said = Vec::new();
-        for line in lines.by_ref() {
-            let line = line?;
-            if line.starts_with("ready:") {
-                std::thread::spawn(move || lines.for_each(drop));
-                return Ok(Self { child, name: name.to_owned() });
-            }
-            said.push(line);
-        }
-        bail!("{name} did not become ready: {}", said.join("\n"))
-    }
+/// A child that runs until this is dropped.
+pub(crate) struct Running(Child);
 
+impl Running {
     /// Starts a child that prints one line on stdout when it is ready, and gives that line.
-    pub(crate) fn announced(name: &str, command: &mut Command) -> anyhow::Result<(Self, String)> {
+    pub(crate) fn announced(command: &mut Command) -> anyhow::Result<(Self, String)> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
-        Ok((Self { child, name: name.to_owned() }, line.trim().to_owned()))
+        Ok((Self(child), line.trim().to_owned()))
     }
+}
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process that runs.
+pub(crate) struct Process {
+    /// Its name in the tables.
+    pub name: String,
     /// Its id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
+    pub id: u32,
+}
 
+impl Process {
     /// Processor time it has used, user and system (proc(5), `/proc/pid/stat`, fields 14 and 15).
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id))?;
         let fields: Vec<&str> =
             stat.rsplit_once(')').context("no name in stat")?.1.split_ascii_whitespace().collect();
         let ticks = fields.get(11).context("utime")?.parse::<u64>()?
@@ -61,7 +53,7 @@ impl Process {
 
     /// Resident memory, MiB.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib / 1024.0)
@@ -75,7 +67,7 @@ impl Process {
             .context("ss, of iproute2")?;
         let text = String::from_utf8(output.stdout)?;
         let peer = format!(":{port} ");
-        let owner = format!("pid={},", self.id());
+        let owner = format!("pid={},", self.id);
         let field = |line: &str, name: &str| -> u64 {
             line.split_ascii_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok()).unwrap_or(0)
         };
@@ -85,12 +77,5 @@ impl Process {
             bail!("{} has no TCP connection to port {port}", self.name);
         }
         Ok(lines.iter().map(|line| field(line, "bytes_sent:") + field(line, "bytes_received:")).sum())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
