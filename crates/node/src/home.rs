@@ -152,7 +152,9 @@ pub enum HomeError {
         why: String,
     },
     /// The store.
-    #[error("{0}\nhelp: look after the disk, keep a copy of store/ and move it away; then start demarched again, which says what else it takes")]
+    #[error(
+        "{0}\nhelp: look after the disk, keep a copy of store/ and move it away; then start demarched again, which says what else it takes"
+    )]
     Store(#[from] StoreError),
     /// The keys.
     #[error(transparent)]
