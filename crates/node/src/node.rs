@@ -231,11 +231,11 @@ impl Opened {
         });
         let line = Line::start(&shared, &channels.sound).await?.map(|(line, tasks)| (Arc::new(line), tasks));
         api.stand(standing(channels, line.as_ref()));
+        // Before anybody can hand something in: whoever was revoked speaks no more.
+        take_in(&shared, &api, line.as_ref()).await;
         let socket = shared.config.socket_path(&shared.data);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
-        let node = Node { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock };
-        node.take_in().await;
-        Ok(node)
+        Ok(Node { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock })
     }
 }
 
@@ -346,16 +346,7 @@ impl Node {
     }
 
     async fn take_in(&self) -> Vec<Installed> {
-        let Some((line, _)) = &self.line else { return Vec::new() };
-        let standing = self.api.standing();
-        let Shared { data, identity, service, .. } = self.shared.as_ref();
-        match install::take_in(data, identity, &standing.channels, line, &service.durable()).await {
-            Ok(installed) => installed,
-            Err(error) => {
-                tracing::error!(%error, "what was installed could not be read");
-                Vec::new()
-            }
-        }
+        take_in(&self.shared, &self.api, self.line.as_ref()).await
     }
 
     /// Some roster has changed: perhaps it names a card of ours that replaces this one.
@@ -392,6 +383,20 @@ impl Node {
         self.line = line.map(|(line, tasks)| (Arc::new(line), tasks));
         self.api.stand(standing(channels, self.line.as_ref()));
         Ok(())
+    }
+}
+
+/// Takes in what `install` left.
+async fn take_in(shared: &Shared, api: &Api, line: Option<&(Arc<Line>, Tasks)>) -> Vec<Installed> {
+    let Some((line, _)) = line else { return Vec::new() };
+    let standing = api.standing();
+    let Shared { data, identity, service, .. } = shared;
+    match install::take_in(data, identity, &standing.channels, line, &service.durable()).await {
+        Ok(installed) => installed,
+        Err(error) => {
+            tracing::error!(%error, "what was installed could not be read");
+            Vec::new()
+        }
     }
 }
 
