@@ -5,9 +5,14 @@ use std::{
     io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
+
+/// A node that has just ended still holds it for as long as a process that it was about to start has not begun.
+const LET_GO_WITHIN: Duration = Duration::from_secs(1);
 
 /// The lock, held for as long as this lives.
 #[derive(Debug)]
@@ -32,9 +37,14 @@ impl Lock {
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let deadline = Instant::now() + LET_GO_WITHIN;
+        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(LockError::Io(error.into()));
+            }
+            if Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(10));
+                continue;
             }
             let mut text = String::new();
             // Whatever stands there is only a courtesy.

@@ -92,15 +92,14 @@ impl Watching<'_> {
         loop {
             tokio::select! {
                 biased;
-                next = events.next() => match next {
-                    Ok(Some(event)) => if self.tell(&event, world) {
+                next = events.next() => if let Ok(Some(event)) = next {
+                    if self.tell(&event, world) {
                         return;
-                    },
-                    Ok(None) | Err(_) => {
-                        events = self.regain(events.last(), world).await;
-                        // What came while nobody listened may be told late, or have been told to nobody.
-                        self.ring_if_needed(world).await;
                     }
+                } else {
+                    events = self.regain(events.last(), world).await;
+                    // What came while nobody listened may be told late, or have been told to nobody.
+                    self.ring_if_needed(world).await;
                 },
                 () = sleep_until(self.bell.unwrap_or_else(Instant::now)), if self.bell.is_some() => {
                     self.ring_if_needed(world).await;

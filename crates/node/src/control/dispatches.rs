@@ -170,7 +170,8 @@ pub(super) async fn open(
         let own = node.head.party == *machine.me();
         let authority = machine.transcript().authority(machine.me());
         let officer = authority.and_then(|authority| {
-            let active = authority.revoked_by(&key).is_none() && !authority.is_suspended(&key);
+            let revoked = machine.transcript().revokes(machine.me(), &key);
+            let active = !revoked && !authority.is_suspended(&key);
             authority.officer(&key).filter(|_| active).map(Verified::id)
         });
         Some((node.head.hash, own, officer))
