@@ -174,12 +174,13 @@ impl Reader {
         }
     }
 
-    /// Reads a page of the journal.
+    /// Reads a page of the journal: no further than the channels have been told. A record is durable a moment before its channel knows of
+    /// it, and would have nothing to say until then.
     async fn read_journal(&mut self) -> Read {
-        self.durable.mark_unchanged();
+        let told = *self.durable.borrow_and_update();
         self.now.mark_unchanged();
         let page = match self.api.store.journal(self.after, JOURNAL_PAGE) {
-            Ok(page) => page,
+            Ok(page) => page.into_iter().take_while(|one| one.index <= told).collect::<Vec<_>>(),
             Err(error) => {
                 tracing::error!(%error, "the journal could not be read");
                 return Read::Nothing;

@@ -1,9 +1,12 @@
 //! A store that fails, waits and counts on demand, for the tests of what stands on it (threats S4, S5).
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use demarche_protocol::{
@@ -24,6 +27,10 @@ pub(crate) enum Fault {
     Sync,
     /// A panic in the backend.
     Panic,
+    /// The next one is durable, and is [`Fault::Held`] then.
+    Late,
+    /// One is durable, and whoever asked for it is told when this is over.
+    Held,
 }
 
 /// The store, and what a test does to it or sees of it from outside.
@@ -55,6 +62,15 @@ impl<S: Store> FaultStore<S> {
         let (let_go, gate) = mpsc::channel();
         (Self { gate: Some(Mutex::new(gate)), ..Self::new(store).0 }, let_go)
     }
+
+    fn commit_late(&self, group: &[Commit]) -> Result<Vec<JournalIndex>, CommitError> {
+        let places = self.store.commit(group);
+        *self.fault.lock().unwrap() = Fault::Held;
+        while *self.fault.lock().unwrap() == Fault::Held {
+            thread::yield_now();
+        }
+        places
+    }
 }
 
 impl<S: Store> Store for FaultStore<S> {
@@ -63,8 +79,10 @@ impl<S: Store> Store for FaultStore<S> {
             // Nobody to let it go: it goes.
             let _ = gate.lock().unwrap().recv();
         }
-        match *self.fault.lock().unwrap() {
-            Fault::None => self.store.commit(group),
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::None | Fault::Held => self.store.commit(group),
+            Fault::Late => self.commit_late(group),
             Fault::Full => Err(CommitError::NoSpace { free: 0, needed: 1 }),
             Fault::Sync => Err(CommitError::Unknown("EIO".to_owned())),
             Fault::Panic => panic!("a fault of the test"),
@@ -88,7 +106,7 @@ impl<S: Store> Store for FaultStore<S> {
         match *self.fault.lock().unwrap() {
             Fault::None => self.store.hindrance(),
             Fault::Full => Some(CommitError::NoSpace { free: 0, needed: 1 }),
-            Fault::Sync | Fault::Panic => None,
+            Fault::Sync | Fault::Panic | Fault::Late | Fault::Held => None,
         }
     }
 

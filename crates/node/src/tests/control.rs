@@ -248,3 +248,60 @@ async fn what_calls_somebody_is_asked_for_by_itself_and_only_until_it_is_opened(
         node.end().await;
     }
 }
+
+/// A record is durable a moment before its channel knows of it. Whoever reads the feed just then is told of it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_durable_and_not_yet_answered_is_told_when_it_is() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let (w, fault) = stage.start_on_a_bad_disk(&washington).await;
+    w.until(|event| event.kind == EventKind::Roster).await;
+    let text = stage.signed(&washington, Precedence::Flash, fixtures::statement("durable, and not answered"));
+    *fault.lock().unwrap() = Fault::Late;
+    let socket = w.client.socket().to_owned();
+    let sending = tokio::spawn(async move { Client::new(socket).send(NAME, &text).await.unwrap() });
+    let held = async {
+        while *fault.lock().unwrap() != Fault::Held {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, held).await.expect("it is committed");
+    let mut feed = w.client.events(Some(Bookmark::START)).await.unwrap();
+    // What is in the journal before it; whoever tells of that has looked at all of it.
+    assert_eq!(feed.next().await.unwrap().map(|event| event.kind), Some(EventKind::Roster));
+    *fault.lock().unwrap() = Fault::None;
+    let sent = sending.await.unwrap();
+    let told = async {
+        while let Some(event) = feed.next().await.unwrap() {
+            if event.header.as_ref().is_some_and(|header| header.document == sent.document) {
+                return event.kind;
+            }
+        }
+        panic!("the feed ended");
+    };
+    assert_eq!(timeout(PATIENCE, told).await.expect("it is told"), EventKind::Recorded);
+    w.end().await;
+}
+
+/// Whoever listens misses nothing, however the channel's steps and the reader's fall.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_is_told_of_every_record() {
+    let stage = Stage::new();
+    let washington = stage.party(0);
+    let w = stage.start(&washington).await;
+    let mut feed = w.client.events(None).await.unwrap();
+    for number in 0..300 {
+        let text = fixtures::statement(&format!("number {number}"));
+        let sent = w.send(&stage.signed(&washington, Precedence::Flash, text)).await;
+        let told = async {
+            loop {
+                let event = feed.next().await.unwrap().expect("the feed goes on");
+                if event.header.is_some_and(|header| header.document == sent.document) {
+                    return event.kind;
+                }
+            }
+        };
+        assert_eq!(timeout(PATIENCE, told).await.expect("it is told"), EventKind::Recorded, "{number}");
+    }
+    w.end().await;
+}

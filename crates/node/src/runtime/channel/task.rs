@@ -185,7 +185,6 @@ impl Task {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURNS {
-            // Answers of the store first: a query must see what a listener has been told is durable.
             let mut busy = self.poll_answers(cx);
             busy |= self.poll_frames(cx);
             busy |= self.poll_outcomes(cx);
@@ -333,6 +332,10 @@ impl Task {
     }
 
     fn message(&mut self, message: Message) {
+        // Whoever asks may have been told what is durable since the answers were looked at.
+        while let Ok(answer) = self.answers.try_recv() {
+            self.answered(&answer);
+        }
         match message {
             Message::Append(document, reply) => {
                 let request = self.wait(Waiting::Append(reply));
