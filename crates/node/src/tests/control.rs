@@ -282,26 +282,3 @@ async fn what_is_durable_and_not_yet_answered_is_told_when_it_is() {
     assert_eq!(timeout(PATIENCE, told).await.expect("it is told"), EventKind::Recorded);
     w.end().await;
 }
-
-/// Whoever listens misses nothing, however the channel's steps and the reader's fall.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_is_told_of_every_record() {
-    let stage = Stage::new();
-    let washington = stage.party(0);
-    let w = stage.start(&washington).await;
-    let mut feed = w.client.events(None).await.unwrap();
-    for number in 0..300 {
-        let text = fixtures::statement(&format!("number {number}"));
-        let sent = w.send(&stage.signed(&washington, Precedence::Flash, text)).await;
-        let told = async {
-            loop {
-                let event = feed.next().await.unwrap().expect("the feed goes on");
-                if event.header.is_some_and(|header| header.document == sent.document) {
-                    return event.kind;
-                }
-            }
-        };
-        assert_eq!(timeout(PATIENCE, told).await.expect("it is told"), EventKind::Recorded, "{number}");
-    }
-    w.end().await;
-}
