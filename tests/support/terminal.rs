@@ -13,7 +13,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, tcgetattr},
+    termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
 };
 
 /// What does not show within this is not going to.
@@ -43,6 +43,10 @@ impl Terminal {
         let name = ptsname(&keys, Vec::new()).expect("its name");
         let screen = open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
         let screen = File::from(screen.expect("its other end"));
+        // At Ctrl-C the kernel signals first and then discards what is not read yet: also what the program says to that, if it is quick.
+        let mut modes = tcgetattr(&screen).expect("its modes");
+        modes.local_modes |= LocalModes::NOFLSH;
+        tcsetattr(&screen, OptionalActions::Now, &modes).expect("its modes are set");
         let mut seated = Command::new("setsid");
         seated.arg("--ctty").arg("--wait").arg(command.get_program()).args(command.get_args());
         if let Some(directory) = command.get_current_dir() {
