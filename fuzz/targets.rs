@@ -15,12 +15,14 @@ use demarche_protocol::{
     codec::{self, Wire},
     dispatch::Dispatch,
     document::{DocumentError, DocumentType, Fields, SignedDocument},
-    hash::ChannelId,
+    envelope::{Envelope, SignedPrekey},
+    hash::{ChannelId, sha256},
     identity::{
         card::Card,
         keys::{KeySignature, PublicKey},
         officer::Officer,
         openssh,
+        prekey::PrekeySecret,
         revocation::Revocation,
         roots::Roots,
         suspension::Suspension,
@@ -70,6 +72,8 @@ pub(crate) const WIRE: Target = Target {
         "record of a receipt",
         "record of the roster",
         "record of a confirmation",
+        SignedPrekey::NAME,
+        Envelope::NAME,
     ],
 };
 
@@ -93,7 +97,7 @@ fn wire(bytes: &[u8]) -> Vec<&'static str> {
         }
     }
     // The first byte says which. Append only: the corpus names them by their place.
-    let readers: [Reader; 12] = [
+    let readers: [Reader; 14] = [
         one_encoding::<Hello>,
         one_encoding::<Want>,
         one_encoding::<Confirm>,
@@ -106,6 +110,8 @@ fn wire(bytes: &[u8]) -> Vec<&'static str> {
         one_encoding::<SignedDocument>,
         one_encoding::<Introduction>,
         record,
+        one_encoding::<SignedPrekey>,
+        envelope,
     ];
     let Some((kind, bytes)) = bytes.split_first() else { return accepted };
     accepted.extend(readers[usize::from(*kind) % readers.len()](bytes));
@@ -119,6 +125,17 @@ fn one_encoding<T: Wire>(bytes: &[u8]) -> Option<&'static str> {
     let value = codec::decode::<T>(bytes).ok()?;
     assert_eq!(codec::encode(&value), bytes, "two encodings of one {}", T::NAME);
     Some(T::NAME)
+}
+
+/// Opened with the key of the published one (docs/protocol.md §11.5): what opens is what was sealed.
+fn envelope(bytes: &[u8]) -> Option<&'static str> {
+    one_encoding::<Envelope>(bytes)?;
+    let part = |what: &str| sha256(format!("tehran {what}").as_bytes());
+    let seed = [part("d"), part("z")].concat();
+    let secret = PrekeySecret::from_bytes(&part("x25519"), seed.first_chunk()?);
+    let frames = codec::decode::<Envelope>(bytes).ok()?.open(&secret).ok()?;
+    assert!(frames.iter().all(Result::is_ok), "a changed envelope opens");
+    Some(Envelope::NAME)
 }
 
 fn record(bytes: &[u8]) -> Option<&'static str> {
