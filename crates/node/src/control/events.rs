@@ -18,7 +18,10 @@ use demarche_protocol::{
     channel::Record,
     document::DocumentType,
     hash::ChannelId,
-    identity::member::MemberId,
+    identity::{
+        card::Card, member::MemberId, officer::Officer, revocation::Revocation, roots::Roots,
+        suspension::Suspension,
+    },
     time::Timestamp,
     transcript::{Effect, Node, Receipt, ReceiptKind},
 };
@@ -290,14 +293,30 @@ fn durable_at(look: &Look<'_>, view: &View<'_>, node: &Node) -> Option<Timestamp
 
 /// A document that says who may speak. When it came no record of a roster says.
 fn of_roster(journaled: &Journaled) -> Option<Event> {
-    let kind = match &journaled.record {
-        Record::Roster(document) => document.document_type(),
-        Record::Entry(item) => DocumentType::of(&item.text).filter(|kind| *kind != DocumentType::Dispatch),
-        Record::Receipt(_) | Record::Confirmed(_) => None,
-    }?;
-    let event =
-        plain(Some(journaled.channel), EventKind::Roster, format!("a document of type {kind} was taken in"));
+    let text = match &journaled.record {
+        Record::Roster(document) => document.text(),
+        Record::Entry(item) => &item.text,
+        Record::Receipt(_) | Record::Confirmed(_) => return None,
+    };
+    let kind = DocumentType::of(text).filter(|kind| *kind != DocumentType::Dispatch)?;
+    let what = document_of(kind, text).unwrap_or_else(|| format!("a document of type {kind}"));
+    let event = plain(Some(journaled.channel), EventKind::Roster, format!("{what} was taken in"));
     Some(Event { id: Some(journaled.index.0), at: None, ..event })
+}
+
+/// Which document, and whose.
+fn document_of(kind: DocumentType, text: &str) -> Option<String> {
+    Some(match kind {
+        DocumentType::Card => {
+            let card = Card::parse(text).ok()?;
+            format!("card {} of {}", card.serial, card.member)
+        }
+        DocumentType::Roots => format!("a list of roots of {}", Roots::parse(text).ok()?.member),
+        DocumentType::Officer => format!("an officer's document of {}", Officer::parse(text).ok()?.party),
+        DocumentType::Suspension => format!("a suspension of {}", Suspension::parse(text).ok()?.party),
+        DocumentType::Revocation => format!("a revocation of {}", Revocation::parse(text).ok()?.member),
+        DocumentType::Charter | DocumentType::Dispatch => return None,
+    })
 }
 
 /// What happened to which dispatch; without one, to an entry that says who may sign.

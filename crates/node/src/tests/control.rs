@@ -282,3 +282,18 @@ async fn what_is_durable_and_not_yet_answered_is_told_when_it_is() {
     assert_eq!(timeout(PATIENCE, told).await.expect("it is told"), EventKind::Recorded);
     w.end().await;
 }
+
+/// The feed says whose document was taken in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_of_the_roster_is_told_with_its_owner() {
+    let stage = Stage::new();
+    let tehran = stage.party(1);
+    let t = stage.start(&tehran).await;
+    let told = |what: &'static str| {
+        t.until(move |event| event.detail.as_deref() == Some(format!("{what} was taken in").as_str()))
+    };
+    for what in ["card 1 of tehran", "card 1 of muscat", "an officer's document of tehran"] {
+        assert_eq!(told(what).await.kind, EventKind::Roster);
+    }
+    t.end().await;
+}
