@@ -106,6 +106,7 @@ fn the_nodes_that_the_demo_keeps_obey_the_commands_that_it_prints() {
     assert!(status.contains("tehran") && status.contains("up"), "{status}");
 
     let mut watch = Terminal::run(&printed.typing(printed.line("demarche watch")));
+    watch.until("Ctrl-C ends it");
     let mut breach = Terminal::run(&printed.typing(printed.line("demarche breach")));
     breach.until("Number or code: ");
     breach.keys("2\r");
