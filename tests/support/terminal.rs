@@ -1,5 +1,5 @@
 //! A program at a terminal, and somebody who types: a pseudoterminal that is the program's controlling one, as
-//! `setsid --ctty` of util-linux makes it.
+//! `setsid --ctty` of util-linux makes it, with the signals that `env` of coreutils gives back.
 
 use std::{
     fs::File,
@@ -48,7 +48,9 @@ impl Terminal {
         modes.local_modes |= LocalModes::NOFLSH;
         tcsetattr(&screen, OptionalActions::Now, &modes).expect("its modes are set");
         let mut seated = Command::new("setsid");
-        seated.arg("--ctty").arg("--wait").arg(command.get_program()).args(command.get_args());
+        // Whoever runs the tests may ignore Ctrl-C, as a job in the background does; a program at a terminal of its own does not.
+        seated.args(["--ctty", "--wait", "env", "--default-signal"]);
+        seated.arg(command.get_program()).args(command.get_args());
         if let Some(directory) = command.get_current_dir() {
             seated.current_dir(directory);
         }
