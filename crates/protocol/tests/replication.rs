@@ -202,7 +202,7 @@ fn every_frame_is_read_back_and_no_shorter_or_longer_one_is() {
 
 #[test]
 fn the_published_limits_are_those_of_the_code() {
-    assert_eq!((Entry::LIMIT, Receipt::LIMIT, SignedReceipt::LIMIT), (4096, 1024, 1152));
+    assert_eq!((Entry::LIMIT, Receipt::LIMIT, SignedReceipt::LIMIT), (8192, 1024, 1152));
     assert_eq!((Item::LIMIT, Hello::LIMIT, SignedDocument::LIMIT), (65_519, 65_519, 65_519));
     assert_eq!((Want::LIMIT, Confirm::LIMIT, LineTest::LIMIT), (128, 32, 256));
     assert_eq!((demarche_protocol::channel::SignedLineTest::LIMIT, CloseReason::LIMIT), (512, 1));

@@ -109,7 +109,7 @@ fn an_editor_that_fails_costs_nothing() {
 fn what_an_editor_had_saved_before_it_was_ended_is_kept() {
     let mut desk = terminal();
     let _node = Node::on(&desk.socket());
-    let editor = desk.put("editor.sh", b"#!/bin/sh\necho Saved > \"$1\"\nkill -HUP $$\n");
+    let editor = desk.put("editor.sh", b"#!/bin/sh\necho Saved > \"$1\"\nkill -KILL $$\n");
     desk.env.push(("EDITOR".to_owned(), format!("sh {}", editor.display())));
     desk.env.push(("XDG_RUNTIME_DIR".to_owned(), desk.home.path().display().to_string()));
     let ended = desk.run(&["breach", "3.1"], "Title\n.\n\ne\nk\n").with(Exit::Done);
