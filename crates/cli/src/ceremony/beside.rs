@@ -17,11 +17,11 @@ use demarche_protocol::{
     limits,
 };
 
-pub(super) use crate::files::malformed;
 use crate::{
     error::{Result, failed, unverified, usage},
     files,
 };
+pub(super) use crate::{files::malformed, shell::path as quoted};
 
 /// Largest file read as a text or a signature, in bytes: a signed file in JSON with every signature a charter may
 /// carry. More is somebody's mistake and is not read into memory.
@@ -165,17 +165,6 @@ pub(super) fn how_to_sign(path: &Path, kind: DocumentType) -> String {
         file = quoted(path),
         namespace = kind.namespace(),
     )
-}
-
-/// A path as a shell takes it.
-pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// The signature files that belong to `path`, by name.

@@ -60,14 +60,14 @@ pub(super) async fn run(command: Status, globals: &Globals, world: &mut World) -
     };
     let status = status.map_err(unanswered)?;
     let chosen = chosen(&status, wanted);
-    print(&mut world.screen, &status, &chosen);
+    let (level, sentence) = verdict(&status, wanted, &chosen);
+    print(&mut world.screen, &status, level, sentence, &chosen);
     if let Some(wanted) = wanted.filter(|_| chosen.is_empty()) {
         let names: Vec<String> = status.channels.iter().map(|channel| channel.name.clone()).collect();
         return Err(unknown_channel(wanted, &names));
     }
     world.screen.json(&status);
-    let good = verdict(&status, &chosen).0 == Verdict::Up;
-    Ok(if command.check && !good { Exit::Failed } else { Exit::Done })
+    Ok(if command.check && level != Verdict::Up { Exit::Failed } else { Exit::Done })
 }
 
 /// A node that hangs is not looked for by asking it again how it is.
@@ -88,26 +88,12 @@ fn chosen<'a>(status: &'a Told, wanted: Option<&str>) -> Vec<&'a ChannelStatus> 
     status.channels.iter().filter(fits).collect()
 }
 
-/// The node's own verdict, if it is about nothing else than the chosen channels; else theirs.
-fn verdict(status: &Told, chosen: &[&ChannelStatus]) -> (Verdict, String) {
-    if chosen.is_empty() || chosen.len() == status.channels.len() && status.unusable.is_empty() {
-        return (status.level, status.verdict.clone());
+/// The verdict on the channel that was named; on the whole node where none was, or it is not there.
+fn verdict<'a>(status: &'a Told, wanted: Option<&str>, chosen: &[&'a ChannelStatus]) -> (Verdict, &'a str) {
+    match chosen {
+        [channel] if wanted.is_some() => (channel.level, &channel.verdict),
+        _ => (status.level, &status.verdict),
     }
-    let each = chosen.iter().map(|channel| {
-        let (up, all) =
-            (channel.peers.iter().filter(|peer| peer.state == LinkState::Up).count(), channel.peers.len());
-        let level = match &channel.cannot_record {
-            Some(_) => Verdict::Down,
-            None if up == 0 => Verdict::Down,
-            None if up < all => Verdict::Degraded,
-            None => Verdict::Up,
-        };
-        let why = channel.cannot_record.as_ref().map(|why| format!("; nothing can be recorded: {why}"));
-        (level, format!("{}: {up} of {all} peers reached{}", channel.name, why.unwrap_or_default()))
-    });
-    let (levels, sentences): (Vec<Verdict>, Vec<String>) = each.unzip();
-    let worst = [Verdict::Down, Verdict::Degraded].into_iter().find(|level| levels.contains(level));
-    (worst.unwrap_or(Verdict::Up), sentences.join("; "))
 }
 
 async fn ask(client: &Client, command: &Status, wanted: Option<&str>) -> Result<Told, ClientError> {
@@ -120,7 +106,7 @@ async fn ask(client: &Client, command: &Status, wanted: Option<&str>) -> Result<
                 let chosen = chosen(status, wanted);
                 // A channel that is not there does not come by waiting.
                 let absent = wanted.is_some() && chosen.is_empty();
-                !command.check || absent || verdict(status, &chosen).0 == Verdict::Up
+                !command.check || absent || verdict(status, wanted, &chosen).0 == Verdict::Up
             }
             Err(error) => error.exit() != Exit::NodeAway.code(),
         };
@@ -131,14 +117,13 @@ async fn ask(client: &Client, command: &Status, wanted: Option<&str>) -> Result<
     }
 }
 
-fn print(screen: &mut Screen, status: &Told, chosen: &[&ChannelStatus]) {
-    let (level, sentence) = verdict(status, chosen);
+fn print(screen: &mut Screen, status: &Told, level: Verdict, sentence: &str, chosen: &[&ChannelStatus]) {
     let style = match level {
         Verdict::Up => Style::Good,
         Verdict::Degraded => Style::Warn,
         Verdict::Down => Style::Bad,
     };
-    screen.say(Line::styled(style, sentence.as_str()));
+    screen.say(Line::styled(style, sentence));
     if sentence != status.verdict {
         screen.say(Line::styled(Style::Dim, format!("  the whole node: {}", status.verdict)));
     }

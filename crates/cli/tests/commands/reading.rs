@@ -184,14 +184,17 @@ pub(crate) fn status(level: Verdict) -> Status {
         paths: vec![Path { via: "muscat".to_owned(), state, rtt_ms: up.then_some(1.25) }],
         to_deliver: u64::from(!up),
     };
+    let verdict = cause.unwrap_or_else(|| "line open to tehran via muscat".to_owned());
     Status {
         party: id("washington"),
-        verdict: cause.unwrap_or_else(|| "line open to tehran via muscat".to_owned()),
+        verdict: verdict.clone(),
         level,
         channels: vec![ChannelStatus {
             name: "memo26".to_owned(),
             channel: channel(),
             title: "Memorandum of 2026".to_owned(),
+            verdict,
+            level,
             peers: vec![peer],
             log: Some(LogHead { seq: 7, hash: EntryHash::of(b"7") }),
             cannot_record: None,
@@ -258,14 +261,17 @@ fn a_check_judges_the_channel_that_was_named_and_no_other() {
     };
     check(&[]).with(Exit::Failed);
     let good = check(&["--channel", "memo26"]).with(Exit::Done);
-    assert!(good.out.starts_with("memo26: 1 of 1 peers reached\n"), "{}", good.out);
+    assert!(good.out.starts_with("line open to tehran via muscat\n  the whole node: "), "{}", good.out);
     assert!(!good.out.contains("other26"), "{}", good.out);
     let bad = check(&["--channel", "other26"]).with(Exit::Failed);
-    assert!(bad.out.starts_with("other26: 0 of 1 peers reached\n"), "{}", bad.out);
+    assert!(bad.out.starts_with("mediator muscat unreachable since"), "{}", bad.out);
 
-    node.held().status.as_mut().unwrap().channels[0].cannot_record = Some("the disk is full".to_owned());
-    let full = check(&["--channel", "memo26"]).with(Exit::Failed);
-    assert!(full.out.contains("nothing can be recorded: the disk is full"), "{}", full.out);
+    // One that cannot be used is the whole node's trouble, and not that of the others.
+    let one =
+        |level| Status { unusable: vec!["other26 is damaged".to_owned()], level, ..status(Verdict::Up) };
+    node.held().status = Some(one(Verdict::Down));
+    check(&[]).with(Exit::Failed);
+    check(&["--channel", "memo26"]).with(Exit::Done);
 }
 
 #[test]

@@ -54,6 +54,10 @@ pub struct ChannelStatus {
     pub channel: ChannelId,
     /// The charter's title.
     pub title: String,
+    /// One line for people, of this channel alone.
+    pub verdict: String,
+    /// The same for programs.
+    pub level: Verdict,
     /// Parties and mediators, this node left out.
     pub peers: Vec<Peer>,
     /// The end of one's own log; absent while it is empty, and at a mediator.

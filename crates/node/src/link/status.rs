@@ -1,5 +1,7 @@
 //! How node, channels and links are, in words: the verdict first, and for every silence its cause.
 
+use std::slice;
+
 use demarche_control::types::{ChannelStatus, LinkState, LogHead, Path, Peer, Status, Verdict};
 use demarche_protocol::{
     document::DocumentType,
@@ -48,6 +50,8 @@ pub(crate) async fn status(
             name: channel.name.to_string(),
             channel: channel.id(),
             title: channel.charter.title.clone(),
+            verdict: String::new(),
+            level: Verdict::Down,
             peers: Vec::new(),
             log: None,
             cannot_record: hindrance.clone(),
@@ -64,13 +68,11 @@ pub(crate) async fn status(
                 }
             }
         }
+        let judged = judged(identity, slice::from_ref(channel), line, slice::from_ref(&status));
+        (status.level, status.verdict) = judged;
         all.push(status);
     }
-    let (level, verdict) = match line {
-        _ if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
-        None => (Verdict::Down, "no card of this node is installed, or its keys are not here".to_owned()),
-        Some(_) => verdict(identity, channels, &all),
-    };
+    let (level, verdict) = judged(identity, channels, line, &all);
     Status {
         party: identity.me.clone(),
         verdict,
@@ -79,6 +81,20 @@ pub(crate) async fn status(
         unusable: Vec::new(),
         alarms,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What is said first of one channel, or of all.
+fn judged(
+    identity: &Identity,
+    channels: &[Channel],
+    line: Option<&Line>,
+    all: &[ChannelStatus],
+) -> (Verdict, String) {
+    match line {
+        _ if channels.is_empty() => (Verdict::Down, "no charter is installed here".to_owned()),
+        None => (Verdict::Down, "no card of this node is installed, or its keys are not here".to_owned()),
+        Some(_) => verdict(identity, channels, all),
     }
 }
 
@@ -383,6 +399,8 @@ mod tests {
                     name: (*name).to_owned(),
                     channel: scene.channel(),
                     title: scene.charter.title.clone(),
+                    verdict: String::new(),
+                    level: Verdict::Down,
                     peers: vec![peer(tehran, muscat, *state), peer(muscat, muscat, *state)],
                     log: None,
                     cannot_record: None,

@@ -194,7 +194,7 @@ impl Transcript {
     /// than there is room for, what the entry before named: to name some and not others could show a dispatch without the
     /// revocation that was here before it (threat K2).
     pub fn seen_by(&self, me: &MemberId) -> Vec<Head> {
-        let room = limits::SEEN / (self.logs.len() - 1).max(1);
+        let room = limits::SEEN / self.logs.len().saturating_sub(1).max(1);
         let own = self.logs.get(me);
         let last = own.and_then(|own| own.get(&own.tip()?.hash)).map_or(&[][..], |last| &last.seen);
         let others = self.logs.iter().filter(|(party, _)| *party != me);
