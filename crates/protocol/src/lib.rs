@@ -4,8 +4,8 @@
 //! arguments, durability is an answer (`channel::Input::Committed`). So a simulation can replay a run
 //! exactly, and a second implementation can be written from `docs/protocol.md` alone.
 //!
-//! Arrows: `codec`, `document` ← `identity` ← `charter` ← `dispatch` ← `transcript`; `session` uses
-//! `identity` and `codec`; `channel` uses all but `session`; `envelope` seals `channel`'s frames, and nothing else uses it.
+//! Arrows: `codec`, `document` ← `identity` ← `charter` ← `dispatch` ← `transcript` ← `frame`; `session` uses
+//! `identity` and `codec`; `envelope` seals frames, and `channel`, which nothing points at, gives and takes them in plain.
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -17,6 +17,7 @@ pub mod codec;
 pub mod dispatch;
 pub mod document;
 pub mod envelope;
+pub mod frame;
 pub mod hash;
 pub mod identity;
 pub mod labels;

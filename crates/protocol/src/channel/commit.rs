@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Batch, Channel, CommitFailure, Event, Frame, Output, Record, Refusal, RequestId, Ticket, frame::Confirm,
+    Batch, Channel, CommitFailure, Confirm, Event, Frame, Output, Record, Refusal, RequestId, Ticket,
 };
 use crate::{
     document::SignedDocument,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use super::frame::Frame;
+use super::Frame;
 use crate::{
     codec::Wire,
     document::SignedDocument,

@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Channel, Event, Frame, LineTestResult, Refusal, RequestId,
-    frame::{LineTest, SignedLineTest},
-    peer::Peer,
+    Channel, Event, Frame, LineTest, LineTestResult, Refusal, RequestId, SignedLineTest, peer::Peer,
 };
 use crate::{
     identity::member::MemberId,

@@ -10,7 +10,6 @@
 mod commit;
 mod debt;
 mod evidence;
-pub mod frame;
 pub mod io;
 mod line_test;
 mod path;
@@ -22,8 +21,8 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use crate::frame::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, SignedLineTest, Want};
 pub use evidence::Evidence;
-pub use frame::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, SignedLineTest, Want};
 pub use io::{
     Batch, CommitFailure, Event, Input, LineTestResult, Outgoing, Output, Record, Refusal, RequestId, Ticket,
 };

@@ -10,9 +10,8 @@ use std::{
 };
 
 use super::{
-    Frame, Hello, Outgoing,
+    CloseReason, Frame, Hello, Outgoing,
     debt::{Debt, Turn},
-    frame::CloseReason,
     want::Wants,
 };
 use crate::{hash::EntryHash, limits, time::Now, transcript::ReceiptId};

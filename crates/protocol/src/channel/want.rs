@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Channel, Frame, debt::Turn, frame::Want, peer::Peer};
+use super::{Channel, Frame, Want, debt::Turn, peer::Peer};
 use crate::{
     document::DocumentType,
     hash::EntryHash,

@@ -9,7 +9,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    channel::{Frame, FrameError},
+    frame::{Frame, FrameError},
     hash::ContentHash,
     limits,
     transcript::SignedEntry,

@@ -16,8 +16,8 @@ use snow::{Builder, HandshakeState, TransportState};
 use zeroize::Zeroizing;
 
 use crate::{
-    channel::{Frame, FrameError},
     codec::{self, Wire},
+    frame::{Frame, FrameError},
     hash::{ChannelId, ContentHash, EnvelopeHash},
     identity::{
         card::{CardSerial, Prekey},
