@@ -15,7 +15,7 @@ use demarche_protocol::{
     codec::{self, Wire},
     dispatch::Dispatch,
     document::{DocumentError, DocumentType, Fields, SignedDocument},
-    envelope::{Envelope, SignedPrekey},
+    envelope::Envelope,
     hash::{ChannelId, sha256},
     identity::{
         card::Card,

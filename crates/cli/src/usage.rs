@@ -17,17 +17,13 @@ use crate::{
 const NOTHING: &str = "it is not said what to do";
 
 /// What the interface settles and this version does not have, and what to use until then.
-const NOT_YET: [(&str, &str); 6] = [
+const NOT_YET: [(&str, &str); 5] = [
     ("export", "demarche show SERIAL --text gives a signed text byte for byte, --json all evidence"),
     (
         "verify",
         "demarche show SERIAL verifies; by other means: demarche show SERIAL --text and ssh-keygen -Y verify",
     ),
     ("history", "demarche watch --after 0 shows what happened on the line; the node's log has the rest"),
-    (
-        "--wait custody",
-        "--wait delivered, or --wait recorded: mediators do not keep dispatches yet, they relay them",
-    ),
     ("--agent", "--key FILE, with a passphrase if you like: it is asked, or comes from --passphrase-file"),
     (
         "--evidence",

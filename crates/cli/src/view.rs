@@ -91,7 +91,14 @@ pub fn evidence(evidence: &Evidence) -> Line {
     let (word, style, said) = match evidence.kind {
         EvidenceKind::Recorded => ("RECORDED", Style::Plain, format!("durable at {by}")),
         EvidenceKind::Custody => {
-            ("IN CUSTODY", Style::Plain, format!("mediator {by} signed that it keeps it"))
+            let detail = detail.map_or_else(String::new, |detail| format!(" {detail}"));
+            ("IN CUSTODY", Style::Plain, format!("mediator {by} signed that it keeps it{detail}"))
+        }
+        EvidenceKind::Collected => {
+            ("COLLECTED", Style::Plain, format!("{by}'s node has collected it from custody, signed"))
+        }
+        EvidenceKind::Unopenable => {
+            ("UNOPENABLE", Style::Warn, format!("{by}'s node could not open it, signed; it is sealed anew"))
         }
         EvidenceKind::Delivered => ("DELIVERED", Style::Good, format!("{by}'s node holds it, signed")),
         EvidenceKind::Opened => {
@@ -108,9 +115,11 @@ pub fn evidence(evidence: &Evidence) -> Line {
         EvidenceKind::Disowned => {
             ("DISOWNED", Style::Warn, format!("{by}'s node went on without it; it is kept, with its effect"))
         }
-        EvidenceKind::Expired => {
-            ("EXPIRED", Style::Bad, format!("mediator {by} signed that its time in custody ran out"))
-        }
+        EvidenceKind::Expired => (
+            "EXPIRED",
+            Style::Bad,
+            format!("mediator {by} signed that its time in custody ran out; it is deposited again"),
+        ),
     };
     let line = Line::new().and(format!("{}  ", when::of_day(evidence.at)));
     let line = line.with(style, format!("{word:<13}")).and(said);

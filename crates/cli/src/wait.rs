@@ -43,7 +43,7 @@ pub struct Waiting {
     pub timeout: Option<Span>,
 }
 
-const GOALS: [&str; 4] = ["recorded", "delivered", "opened", "acknowledged"];
+const GOALS: [&str; 5] = ["recorded", "custody", "delivered", "opened", "acknowledged"];
 
 fn span(text: &str) -> Result<Span, &'static str> {
     text.parse()

@@ -114,6 +114,11 @@ impl DataDir {
         self.0.join("store")
     }
 
+    /// `custody/`: at a mediator, what it keeps for the channels' parties, a directory for each channel.
+    pub fn custody(&self) -> PathBuf {
+        self.0.join("custody")
+    }
+
     /// `last-card`: the highest serial of a card under which this node has written.
     pub fn last_card(&self) -> PathBuf {
         self.0.join("last-card")

@@ -84,6 +84,19 @@ pub(crate) const ROSTER_TIME: Duration = Duration::from_secs(5);
 /// Roster exchanges that others opened, at one time: each may hold [`ROSTER_BYTES`].
 pub(crate) const ROSTER_EXCHANGES: usize = 16;
 
+/// Messages that wait for a custody stream, in either direction: receipts of deposits, names of envelopes, and of envelopes themselves no more
+/// than one for each channel and peer.
+pub(crate) const COURIER_QUEUE: usize = 256;
+
+/// How long one message may take to be written to a custody stream: the longest envelope on a line of 9,600 bit/s takes 440 s.
+pub(crate) const COURIER_SILENCE: Duration = Duration::from_secs(600);
+
+/// How long after a custody stream has ended it is opened again; doubled with each failure, up to 32 times as long.
+pub(crate) const COURIER_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often a mediator looks for envelopes whose time has run out. Their time is counted in days.
+pub(crate) const EXPIRY_EVERY: Duration = Duration::from_secs(60);
+
 /// How often a roster is brought to a mediator that is already connected, should an earlier attempt have failed.
 pub(crate) const ROSTER_AGAIN: Duration = Duration::from_secs(60);
 

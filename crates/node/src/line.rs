@@ -32,6 +32,7 @@ use crate::{
     runtime::{
         channel::{self, End, Handle, Urgent},
         clock::Clock,
+        custodian::{Custodian, CustodyError},
         news::News,
         roster_stream::Rosters,
         rosters::{CapitalRosters, MediatorRosters},
@@ -98,6 +99,9 @@ pub enum LineError {
         /// Why.
         source: RestoreError,
     },
+    /// The custody, at a mediator.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
     /// The transport.
     #[error("{0}")]
     Transport(String),
@@ -156,6 +160,7 @@ impl Line {
         let mut tasks = JoinSet::new();
         let mut handles = Vec::new();
         let mut mediated = None;
+        let mut custodian = None;
         let rosters: Arc<dyn Rosters>;
         let current: Current;
         if identity.mediates {
@@ -163,6 +168,21 @@ impl Line {
             let seen = kept.clone();
             current = Arc::new(move || seen.current());
             rosters = Arc::new(kept.clone());
+            let opened = Custodian::open(
+                &data.custody(),
+                channels.iter().map(|channel| &channel.charter),
+                (&card, &keys.node),
+                kept.clone(),
+                shared.clock,
+            )?;
+            tasks.spawn({
+                let expiring = opened.clone();
+                async move {
+                    expiring.expire().await;
+                    End::Failed
+                }
+            });
+            custodian = Some(opened);
             let failing = kept.clone();
             tasks.spawn(async move {
                 failing.outcome_unknown().await;
@@ -193,7 +213,7 @@ impl Line {
             roster_changed: changed,
             followed: Arc::clone(&shared.rosters_changed),
             me: identity.me.clone(),
-            mediates: identity.mediates,
+            custodian,
         };
         let stop = CancellationToken::new();
         let running = switchboard.run(stop.clone());
@@ -298,6 +318,7 @@ fn parts(
         name: Arc::clone(&installed.name),
         machine,
         secret: keys.session.clone(),
+        prekey: keys.prekey.clone(),
         clock: shared.clock,
         store: Arc::clone(&shared.store),
         service: shared.service.clone(),

@@ -19,7 +19,7 @@ pub trait Wire: Encode + Decode<()> {
 }
 
 /// Why bytes are not a value.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CodecError {
     /// More bytes than the type allows; nothing was allocated.
     #[error("{name} of {length} bytes is longer than {limit}")]

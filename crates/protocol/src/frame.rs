@@ -11,6 +11,7 @@ use crate::{
         card::CardSerial,
         keys::{BadSignature, PublicKey, SecretKey, Signature},
         member::MemberId,
+        signed_prekey::SignedPrekey,
     },
     labels::Namespace,
     limits,
@@ -153,10 +154,12 @@ pub enum Frame {
     LineTest(SignedLineTest),
     /// The end.
     Close(CloseReason),
+    /// A prekey of whoever sends it.
+    Prekey(SignedPrekey),
 }
 
 /// Why bytes are not a frame.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FrameError {
     /// No bytes.
     #[error("an empty frame")]
@@ -181,6 +184,7 @@ impl Frame {
             Self::Want(want) => (5, codec::encode(want)),
             Self::LineTest(test) => (6, codec::encode(test)),
             Self::Close(reason) => (7, codec::encode(reason)),
+            Self::Prekey(prekey) => (8, codec::encode(prekey)),
         };
         let mut bytes = Vec::with_capacity(content.len() + 1);
         bytes.push(kind);
@@ -200,6 +204,7 @@ impl Frame {
             5 => Self::Want(codec::decode(content)?),
             6 => Self::LineTest(codec::decode(content)?),
             7 => Self::Close(codec::decode(content)?),
+            8 => Self::Prekey(codec::decode(content)?),
             unknown => return Err(FrameError::UnknownKind(*unknown)),
         })
     }

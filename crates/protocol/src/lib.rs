@@ -14,6 +14,7 @@
 pub mod channel;
 pub mod charter;
 pub mod codec;
+pub mod custody;
 pub mod dispatch;
 pub mod document;
 pub mod envelope;

@@ -56,6 +56,13 @@ pub const NOISE_MESSAGE: usize = 65_535;
 pub const FRAME: usize = NOISE_MESSAGE - 16;
 /// Longest contents of an envelope with their padding, in bytes: ten of the longest entries. More goes into several.
 pub const ENVELOPE_CONTENTS: usize = 512 * 1024;
+/// Most frames in one envelope: half of what a channel commits at once, so that one can always be taken in whole when the disk has caught up.
+pub const ENVELOPE_FRAMES: usize = COMMITS_IN_FLIGHT / 2;
+/// Bytes of frames that a node puts into one envelope: with salt and lengths they fill one of 256 KiB.
+pub const PARCEL: usize = 240 * 1024;
+/// Most entries, and most receipts, that a node puts into one envelope.
+pub const PARCEL_FRAMES: usize = 128;
+const _: () = assert!(2 * PARCEL_FRAMES <= ENVELOPE_FRAMES, "an envelope holds both");
 /// What decoding may claim in memory for one value: far above any honest frame, far below harm.
 pub const DECODED: usize = 4 * 1024 * 1024;
 /// Most heads in one Hello: every party's log in every volume that a node still tells apart.

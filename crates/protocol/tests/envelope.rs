@@ -6,15 +6,14 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use demarche_protocol::{
     channel::{CloseReason, Frame, FrameError},
     codec::{self, Wire as _},
-    envelope::{
-        Envelope, FillError, OpenError, PrekeyError, PrekeyNumber, Recipient, SealError, SignedPrekey,
-    },
+    envelope::{Envelope, FillError, OpenError, Recipient, SealError},
     hash::{ChannelId, hex, sha256},
     identity::{
         card::{Card, CardSerial, Prekey},
         keys::SecretKey,
         member::MemberId,
         prekey::PrekeySecret,
+        signed_prekey::{PrekeyError, PrekeyNumber, SignedPrekey},
     },
     limits,
 };
@@ -74,7 +73,7 @@ impl Absent {
     }
 
     fn seal(&self, frames: &[Frame]) -> Envelope {
-        Envelope::seal(&self.to(), frames, &mut ChaCha20Rng::seed_from_u64(7)).unwrap()
+        Envelope::seal(&self.to(), frames, &mut ChaCha20Rng::seed_from_u64(7)).unwrap().0
     }
 }
 
@@ -153,7 +152,7 @@ fn k4_each_prekey_opens_its_own_alone() {
     let later = secret("tehran, later");
     let prekey = later.public();
     let to = Recipient { number: PrekeyNumber(1), prekey: &prekey, ..absent.to() };
-    let envelope = Envelope::seal(&to, &travelling(), &mut ChaCha20Rng::seed_from_u64(7)).unwrap();
+    let envelope = Envelope::seal(&to, &travelling(), &mut ChaCha20Rng::seed_from_u64(7)).unwrap().0;
     assert_eq!(opened(&envelope, &later).unwrap(), travelling());
     assert_eq!(envelope.open(&absent.secret), Err(OpenError::NotAuthentic));
     assert_eq!(absent.seal(&travelling()).open(&later), Err(OpenError::NotAuthentic));
@@ -178,7 +177,7 @@ fn m20_sizes_tell_the_class_alone() {
 fn nothing_is_used_twice() {
     let absent = Absent::new();
     let mut rng = ChaCha20Rng::seed_from_u64(7);
-    let [one, other] = [(), ()].map(|()| Envelope::seal(&absent.to(), &travelling(), &mut rng).unwrap());
+    let [one, other] = [(), ()].map(|()| Envelope::seal(&absent.to(), &travelling(), &mut rng).unwrap().0);
     assert_ne!(one.content(), other.content());
     assert_ne!(one.hash(), other.hash());
 }
@@ -246,7 +245,7 @@ fn render() -> String {
     let absent = Absent::new();
     let mut rng = ChaCha20Rng::seed_from_u64(20_261_123);
     let frames = travelling();
-    let envelope = Envelope::seal(&absent.to(), &frames, &mut rng).unwrap();
+    let envelope = Envelope::seal(&absent.to(), &frames, &mut rng).unwrap().0;
     let later = SignedPrekey::publish(
         &card(),
         PrekeyNumber(1),

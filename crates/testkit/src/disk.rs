@@ -95,6 +95,6 @@ impl Disk {
 fn stored(record: &Record) -> Option<(EntryHash, Item)> {
     match record {
         Record::Entry(item) => Some((item.entry.hash(), item.clone())),
-        Record::Receipt(_) | Record::Roster(_) | Record::Confirmed(_) => None,
+        _ => None,
     }
 }

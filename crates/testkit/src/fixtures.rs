@@ -65,7 +65,7 @@ impl NodeKeys {
 /// The public half of [`prekey`]: deriving it takes milliseconds, and a simulation makes thousands of cards.
 static PREKEY: LazyLock<Prekey> = LazyLock::new(|| prekey().public());
 
-/// The first prekey of every party: nothing is sealed to it in any test.
+/// The first prekey of every party, under every card.
 pub fn prekey() -> PrekeySecret {
     PrekeySecret::from_bytes(&[7; 32], &[9; 64])
 }
@@ -78,6 +78,8 @@ pub struct Scene {
     pub parties: Vec<MemberId>,
     /// The mediator; the first, where there are several.
     pub mediator: MemberId,
+    /// All of them.
+    pub mediators: Vec<MemberId>,
 }
 
 /// The root key of a member.
@@ -170,7 +172,12 @@ impl Scene {
             document = document.signed_by(Namespace::Charter, &root(name));
         }
         let charter = Charter::verify(&document).expect("a charter that all have signed");
-        Self { charter, parties: names.iter().map(|name| id(name)).collect(), mediator: id(mediators[0]) }
+        Self {
+            charter,
+            parties: names.iter().map(|name| id(name)).collect(),
+            mediator: id(mediators[0]),
+            mediators: mediators.iter().map(|name| id(name)).collect(),
+        }
     }
 
     /// The channel.
@@ -185,6 +192,15 @@ impl Scene {
     pub fn card(&self, member: &MemberId, serial: u64) -> Verified<Card> {
         let roots = RootList::new(vec![root(member.as_str()).public()], 1).expect("a list");
         Card::verify(&card(member.as_str(), serial), member, &roots).expect("a card that holds")
+    }
+
+    /// A mediator's first card, checked.
+    ///
+    /// # Panics
+    /// Never: the fixture holds.
+    pub fn mediator_card(&self, mediator: &MemberId) -> Verified<Card> {
+        let roots = RootList::new(vec![root(mediator.as_str()).public()], 1).expect("a list");
+        Card::verify(&mediator_card(mediator.as_str(), 1), mediator, &roots).expect("a card that holds")
     }
 
     /// A dispatch of `party`, not yet signed.

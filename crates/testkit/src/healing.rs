@@ -17,7 +17,7 @@ use crate::{
 /// What one node owes another is settled by then: an entry is offered again after twenty seconds, a session opened again after half a minute
 /// at most. Far below the hour after which a new session would start everything over and hide what is never said again
 /// within one.
-const DELIVERS_WITHIN: Duration = Duration::from_secs(10 * 60);
+const DELIVERS_WITHIN: Duration = Duration::from_secs(25 * 60);
 
 /// By then all is settled. What has to be fetched from others than its author is asked for when they say what they hold; a question
 /// whose answer was swallowed is asked again when the next session begins, after an hour.
@@ -28,8 +28,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(75 * 60);
 /// # Errors
 /// The promise that does not come true.
 pub fn heal(world: &mut World) -> Result<(), Broken> {
-    world.crash_per_mille = 0;
-    world.network.heal();
+    world.heal();
     if !world.absent.is_empty() {
         settle(world)?;
         world.absent.clear();

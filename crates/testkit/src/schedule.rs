@@ -23,6 +23,10 @@ use crate::{
 pub struct Plan {
     /// Parties in the charter.
     pub parties: usize,
+    /// Mediators in the charter.
+    pub mediators: usize,
+    /// The parties never meet: whatever they learn of each other comes by custody. The first mediator is honest then.
+    pub apart: bool,
     /// Things that are done before healing.
     pub actions: u64,
 }
@@ -43,6 +47,7 @@ struct Run {
     documents: Vec<(MemberId, SignedDocument)>,
     written: u64,
     absence: Option<Absence>,
+    apart: bool,
 }
 
 /// With three parties: an author and a reader who never meet, and the author is gone half way until nearly the end. What the
@@ -60,8 +65,16 @@ struct Absence {
 /// The promise that was broken.
 pub fn run(seed: u64, plan: Plan) -> Result<Tally, Failure> {
     let failure = |Broken(what)| Failure { seed, what };
-    let world = World::new(Scene::new(plan.parties), seed).map_err(failure)?;
-    let mut run = Run { world, officers: Vec::new(), documents: Vec::new(), written: 0, absence: None };
+    let scene = Scene::with_mediators(plan.parties, &["muscat", "berne"][..plan.mediators]);
+    let world = World::new(scene, seed).map_err(failure)?;
+    let mut run = Run {
+        world,
+        officers: Vec::new(),
+        documents: Vec::new(),
+        written: 0,
+        absence: None,
+        apart: plan.apart,
+    };
     run.play(plan.actions).map_err(failure)?;
     healing::heal(&mut run.world).map_err(failure)?;
     Ok(run.world.tally)
@@ -73,7 +86,11 @@ impl Run {
             self.enrol(&party, 1)?;
         }
         self.world.crash_per_mille = *self.world.chance.pick(&[0, 0, 2, 10]);
-        if self.world.scene.parties.len() > 2 && self.world.chance.percent(60) {
+        if self.apart {
+            self.world.keep_apart();
+        }
+        self.choose_liars();
+        if self.world.scene.parties.len() > 2 && !self.apart && self.world.chance.percent(60) {
             let (author, reader) = self.two();
             let from = actions / 2 + self.world.chance.below(actions / 2);
             self.world.cut(&author, &reader, true);
@@ -122,7 +139,8 @@ impl Run {
                 self.world.cut(&one, &other, true);
                 Ok(())
             }
-            57..=64 => {
+            57..=58 => self.shut_an_office(),
+            59..=64 => {
                 self.let_meet();
                 Ok(())
             }
@@ -156,6 +174,8 @@ impl Run {
                 let (party, number) = (self.party(), 2 + self.world.chance.below(3));
                 self.enrol(&party, number)
             }
+            // What a lost disk held comes back by questions, which no envelope carries.
+            93..=94 if self.apart => self.shut_an_office(),
             93 => {
                 let party = self.party();
                 self.world.lose_disk(&party)
@@ -182,9 +202,33 @@ impl Run {
         let apart = |absence: &Absence| {
             [&absence.author, &absence.reader].iter().all(|never| **never == one || **never == other)
         };
-        if !self.absence.as_ref().is_some_and(apart) {
+        if !self.apart && !self.absence.as_ref().is_some_and(apart) {
             self.world.cut(&one, &other, false);
         }
+    }
+
+    /// Some mediators do not keep what they sign for, hand out what they should not, or swallow what they are told (threats M1, M5, M10, M16).
+    fn choose_liars(&mut self) {
+        let mediators = self.world.scene.mediators.clone();
+        for mediator in mediators.iter().skip(usize::from(self.apart)) {
+            if self.world.chance.percent(40) {
+                let mut some = || if self.world.chance.percent(50) { 0 } else { self.world.chance.below(50) };
+                let (loses, swaps, swallows) = (some(), some(), some());
+                let office = self.world.office(mediator);
+                (office.loses, office.swaps, office.swallows) = (loses, swaps, swallows);
+            }
+        }
+    }
+
+    /// A mediator dies, or a node loses it from sight.
+    fn shut_an_office(&mut self) -> Result<(), Broken> {
+        let mediator = self.world.chance.pick(&self.world.scene.mediators.clone()).clone();
+        if self.world.chance.percent(50) {
+            let party = self.party();
+            return self.world.hang_up(&party, &mediator);
+        }
+        let down = Duration::from_millis(self.world.chance.below(60_000));
+        self.world.shut_office_for(&mediator, down)
     }
 
     /// A relay lets sessions begin and swallows what follows in one direction: receipts, for an author who goes on being

@@ -8,9 +8,10 @@ use std::{
 
 use demarche_protocol::{
     channel::{
-        Batch, Channel, CommitFailure, Config, Event, Frame, Input, Outgoing, Output, Record, Refusal,
-        RequestId, Ticket,
+        Addressee, Batch, Channel, CommitFailure, Config, Event, Frame, Input, Outgoing, Output, ParcelId,
+        Record, Refusal, RequestId, Ticket,
     },
+    custody::ToMediator,
     document::SignedDocument,
     hash::EntryHash,
     identity::{member::MemberId, officer::Duty},
@@ -38,6 +39,10 @@ pub struct Seat {
     pub events: Vec<Event>,
     /// Every frame it has sent, to whom, in order.
     pub sent: Vec<(MemberId, Frame)>,
+    /// What it has wanted to be deposited, in order.
+    pub deposits: Vec<Deposit>,
+    /// What it has told mediators, in order.
+    pub told: Vec<(MemberId, ToMediator)>,
     /// Its wall clock's error, in milliseconds.
     pub clock_error: i64,
     /// When it wants to be woken.
@@ -48,6 +53,18 @@ pub struct Seat {
     pub holds_commits: bool,
     items: BTreeMap<EntryHash, Item>,
     serial: u64,
+}
+
+/// What a node wants to be sealed and deposited.
+pub struct Deposit {
+    /// The mark for the answer.
+    pub parcel: ParcelId,
+    /// With whom.
+    pub mediator: MemberId,
+    /// For whom.
+    pub to: Addressee,
+    /// What.
+    pub frames: Vec<Frame>,
 }
 
 /// The table.
@@ -138,6 +155,8 @@ impl Table {
             commits: VecDeque::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            deposits: Vec::new(),
+            told: Vec::new(),
             clock_error: self.seats.get(party).map_or(0, |seat| seat.clock_error),
             wake: None,
             credit: PLENTY,
@@ -250,6 +269,15 @@ impl Table {
             match output {
                 Output::Commit { ticket, batch } => seat.commits.push_back((ticket, batch)),
                 Output::Event(event) => seat.events.push(event),
+                Output::Deposit { parcel, mediator, to, contents } => {
+                    let frame = |outgoing| match outgoing {
+                        Outgoing::Frame(frame) => frame,
+                        Outgoing::Stored(hash) => Frame::Entry(seat.items[&hash].clone()),
+                    };
+                    let frames = contents.into_iter().map(frame).collect();
+                    seat.deposits.push(Deposit { parcel, mediator, to, frames });
+                }
+                Output::Tell { mediator, message } => seat.told.push((mediator, message)),
                 Output::WakeAt(at) => seat.wake = Some(at),
                 Output::Transmit { peer, frame } => {
                     let frame = match frame {

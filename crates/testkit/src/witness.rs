@@ -238,7 +238,8 @@ impl Witness {
                         door.revoked.insert(*serial);
                     }
                 }
-                Record::Confirmed(_) => {}
+                Record::Confirmed(_) | Record::Deposited(_) | Record::CustodyEnded(_) | Record::Prekey(_) => {
+                }
             }
         }
         disk.looked_at = records.len();

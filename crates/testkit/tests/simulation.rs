@@ -28,7 +28,12 @@ fn say(line: &str) {
 }
 
 fn plan(seed: u64) -> Plan {
-    Plan { parties: if seed.is_multiple_of(3) { 3 } else { 2 }, actions: 30 + seed % 50 }
+    Plan {
+        parties: if seed.is_multiple_of(3) { 3 } else { 2 },
+        mediators: if seed % 4 < 2 { 1 } else { 2 },
+        apart: seed % 5 == 4,
+        actions: 30 + seed % 50,
+    }
 }
 
 /// M1, M2, M3, M4, M5, M8, M16b, K2, T1, T2, T3, T7, S1, S3: what was accepted was signed and sent; nothing twice; nothing confirmed is

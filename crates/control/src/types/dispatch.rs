@@ -224,6 +224,10 @@ words! {
         Recorded = "recorded",
         /// A mediator keeps it, signed.
         Custody = "custody",
+        /// A node has collected it from custody, signed.
+        Collected = "collected",
+        /// A node could not open it when it collected it, signed. It is sealed anew.
+        Unopenable = "unopenable",
         /// A node holds it, signed.
         Delivered = "delivered",
         /// A node states that it was displayed, signed.

@@ -16,8 +16,9 @@ use demarche_control::{
 };
 use demarche_protocol::{
     channel::Record,
+    custody::{Stated, Statement},
     document::DocumentType,
-    hash::ChannelId,
+    hash::{ChannelId, EntryHash},
     identity::{
         card::Card, member::MemberId, officer::Officer, revocation::Revocation, roots::Roots,
         suspension::Suspension,
@@ -267,7 +268,13 @@ fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Event> {
                 all.extend(of_receipt(look, &view, &receipt));
             }
         }
-        Record::Roster(_) | Record::Confirmed(_) => {}
+        Record::Deposited(deposited) => {
+            if let Ok(statement) = deposited.statement.claims(journaled.channel) {
+                at = Some(statement.at);
+                of_custody(look, &view, &statement, &deposited.entries, &mut all);
+            }
+        }
+        Record::Roster(_) | Record::Confirmed(_) | Record::CustodyEnded(_) | Record::Prekey(_) => {}
     }
     let about = |About { kind, header, evidence, peer, detail }| Event {
         id: Some(journaled.index.0),
@@ -296,7 +303,11 @@ fn of_roster(journaled: &Journaled) -> Option<Event> {
     let text = match &journaled.record {
         Record::Roster(document) => document.text(),
         Record::Entry(item) => &item.text,
-        Record::Receipt(_) | Record::Confirmed(_) => return None,
+        Record::Receipt(_)
+        | Record::Confirmed(_)
+        | Record::Deposited(_)
+        | Record::CustodyEnded(_)
+        | Record::Prekey(_) => return None,
     };
     let kind = DocumentType::of(text).filter(|kind| *kind != DocumentType::Dispatch)?;
     let what = document_of(kind, text).unwrap_or_else(|| format!("a document of type {kind}"));
@@ -381,6 +392,23 @@ fn of_judgement(look: &Look<'_>, view: &View<'_>, node: &Node, at: Timestamp, al
 /// Whose entry it is, if not ours.
 fn peer_of(look: &Look<'_>, node: &Node) -> Option<MemberId> {
     (node.head.party != *look.machine.me()).then(|| node.head.party.clone())
+}
+
+/// Entries of ours that a mediator keeps for a peer.
+fn of_custody(
+    look: &Look<'_>,
+    view: &View<'_>,
+    statement: &Statement,
+    entries: &[EntryHash],
+    all: &mut Vec<About>,
+) {
+    let Stated::Kept { to, .. } = &statement.says else { return };
+    let nodes = entries.iter().filter_map(|entry| look.machine.transcript().get(entry));
+    for header in nodes.filter_map(|node| view.header(node)) {
+        let evidence = Some(View::of_custody(statement));
+        let (kind, header, peer) = (EventKind::Custody, Some(header), Some(to.clone()));
+        all.push(About { kind, header, evidence, peer, detail: None });
+    }
 }
 
 fn of_receipt(look: &Look<'_>, view: &View<'_>, receipt: &Receipt) -> Option<About> {

@@ -15,6 +15,7 @@ use demarche_protocol::{
         card::{Card, CardSerial, Role},
         keys::SecretKey,
         openssh::{self, PrivateKeyError},
+        prekey::PrekeySecret,
     },
     session::SessionSecret,
 };
@@ -25,6 +26,8 @@ pub(crate) struct NodeKeys {
     pub node: SecretKey,
     /// The static key of live sessions; a mediator has none.
     pub session: Option<SessionSecret>,
+    /// Opens envelopes that are sealed to the prekey on the card; a mediator has none.
+    pub prekey: Option<PrekeySecret>,
 }
 
 /// Why the secrets of a card cannot be used.
@@ -75,8 +78,8 @@ fn help_line(error: &SecretFileError) -> String {
     error.help().or_else(restore).map_or_else(String::new, |help| format!("\nhelp: {help}"))
 }
 
-/// Reads the keys of `card` and checks that they are the ones it names. The prekey is only checked: one that is lost or
-/// another's would be missed when the first envelope cannot be opened, long after a backup was at hand.
+/// Reads the keys of `card` and checks that they are the ones it names. A prekey that is lost or another's would
+/// otherwise be missed when the first envelope cannot be opened, long after a backup was at hand.
 pub(crate) fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreError> {
     let serial = card.serial;
     let named = |fits: bool, path: PathBuf| {
@@ -86,14 +89,14 @@ pub(crate) fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreErro
     let node = read_node(&data.node_key(serial))?;
     named(node.public() == card.node, data.node_key(serial))?;
     let Role::Party { session: session_key, prekey: prekey_named } = &card.role else {
-        return Ok(NodeKeys { node, session: None });
+        return Ok(NodeKeys { node, session: None, prekey: None });
     };
     let session =
         read_line_file(&data.session_key(serial), secret_file::read_session, secret_file::SESSION_FORM)?;
     named(session.public() == *session_key, data.session_key(serial))?;
     let prekey = read_line_file(&data.prekey(serial), secret_file::read_prekey, secret_file::PREKEY_FORM)?;
     named(prekey.public() == *prekey_named, data.prekey(serial))?;
-    Ok(NodeKeys { node, session: Some(session) })
+    Ok(NodeKeys { node, session: Some(session), prekey: Some(prekey) })
 }
 
 /// Checks every key file here, whatever card it belongs to.

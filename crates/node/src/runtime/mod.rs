@@ -5,9 +5,12 @@
 
 pub(crate) mod channel;
 pub(crate) mod clock;
+pub(crate) mod courier;
+pub(crate) mod custodian;
 mod framed;
 mod handshake;
 mod items;
+mod mail;
 pub(crate) mod names;
 pub(crate) mod news;
 mod places;

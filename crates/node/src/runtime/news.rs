@@ -38,6 +38,10 @@ pub(crate) enum Cause {
     ThisNodeReplaced,
     /// A clock is wrong.
     Clock,
+    /// What a mediator kept was not collected in its time.
+    Expired,
+    /// A mediator keeps nothing more for a peer.
+    CustodyRefused,
     /// The peer goes by another charter.
     OtherCharter,
     /// The hook failed.

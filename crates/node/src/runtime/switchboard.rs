@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     channel::Handle,
+    courier::Courier,
+    custodian::Custodian,
     framed::Framed,
     handshake,
     names::{Names, node_of},
@@ -52,8 +54,8 @@ pub(crate) struct Switchboard {
     pub(crate) followed: Arc<Notify>,
     /// Whose node this is.
     pub(crate) me: MemberId,
-    /// A mediator admits; a capital keeps a directory.
-    pub(crate) mediates: bool,
+    /// Keeps custody, at a mediator, which admits; a capital keeps a directory instead.
+    pub(crate) custodian: Option<Custodian>,
 }
 
 /// Gives every channel's roster.
@@ -87,12 +89,18 @@ struct Running {
     /// Peers who have had our roster since this line was set up.
     told: BTreeSet<NodeId>,
     throttle: Arc<Throttle>,
+    /// Streams to the custody of mediators, at a capital.
+    courier: Courier,
+    /// Custody streams that were taken so far, at a mediator.
+    custody_streams: u64,
 }
 
 impl Switchboard {
     /// Serves until the token is cancelled or the transport ends.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let (ended, mut exchanges_ended) = mpsc::unbounded_channel();
+        let throttle = Arc::new(Throttle::default());
+        let courier = Courier::new(Arc::clone(&self.transport), self.channels.clone(), Arc::clone(&throttle));
         let mut running = Running {
             board: self,
             names: Names::default(),
@@ -102,7 +110,9 @@ impl Switchboard {
             ended,
             under_way: BTreeSet::new(),
             told: BTreeSet::new(),
-            throttle: Arc::new(Throttle::default()),
+            throttle,
+            courier,
+            custody_streams: 0,
         };
         running.follow_rosters();
         let changed = Arc::clone(&running.board.roster_changed);
@@ -135,12 +145,13 @@ impl Running {
     fn follow_rosters(&mut self) {
         let rosters = (self.board.current)();
         self.names.follow(&rosters);
-        if self.board.mediates {
+        if self.board.custodian.is_some() {
             self.board.transport.set_admission(admission(&rosters));
         } else {
             let directory = directory(&rosters, &self.board.me);
             if directory != self.directory {
                 self.directory = directory.clone();
+                self.courier.keep_only(&self.mediators());
                 self.board.transport.set_directory(directory);
             }
         }
@@ -154,7 +165,9 @@ impl Running {
         log(&event, &self.names, &self.throttle);
         match event {
             TransportEvent::Incoming(incoming) => self.incoming(incoming),
-            TransportEvent::MediatorUp { node, .. } => self.bring(RosterTarget::Mediator(node)),
+            TransportEvent::MediatorUp { node, .. } => {
+                self.bring(RosterTarget::Mediator(node));
+            }
             TransportEvent::Reserved { .. } => self.bring_to_peers(),
             TransportEvent::WrongNode { address, .. } => self.bring(RosterTarget::Address(address)),
             _ => {}
@@ -179,6 +192,7 @@ impl Running {
                     tracing::warn!(node = who, "a stream was refused: too many at once");
                 }
             }
+            StreamKind::Custody => self.take_custody(incoming),
             StreamKind::Roster => {
                 let who = self.names.of(&incoming.peer);
                 if let Ok(place) = Arc::clone(&self.exchanges).try_acquire_owned() {
@@ -189,6 +203,22 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// A capital's stream to our custody. Its transport admits known nodes alone, and few streams of each.
+    fn take_custody(&mut self, incoming: Incoming) {
+        let Some(custodian) = self.board.custodian.clone() else { return };
+        self.custody_streams += 1;
+        let number = self.custody_streams;
+        let teller = Teller { who: self.names.of(&incoming.peer), throttle: Arc::clone(&self.throttle) };
+        tokio::spawn(async move {
+            let ended = custodian.serve(incoming.peer, incoming.stream, number).await;
+            if let Err(why) = ended
+                && teller.throttle.admits(&teller.who, &why.to_string())
+            {
+                tracing::info!(node = teller.who, %why, "a custody stream ended");
+            }
+        });
     }
 
     fn mediators(&self) -> Vec<NodeId> {
@@ -244,7 +274,8 @@ impl Running {
             RosterTarget::Mediator(node) => {
                 self.under_way.remove(node);
                 if outcome == Exchange::Done {
-                    // The mediator knows our card now: peers can be reached over it.
+                    // The mediator knows our card now, and we know those of whoever has deposited something with it.
+                    self.courier.connected(*node);
                     self.bring_to_peers();
                 } else if self.board.links.direct(*node).is_some_and(|link| link.up) {
                     self.bring(target.clone());

@@ -1,7 +1,7 @@
 //! What the transcript says, in the types of the local API. Everything here is read from the machine between two of
 //! its steps and needs no text; only [`shown`] takes one, which is read from the store outside the channel's task.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use demarche_control::{
     Serial, SignedFile,
@@ -12,6 +12,7 @@ use demarche_control::{
 };
 use demarche_protocol::{
     channel::Channel as Machine,
+    custody::{Stated, Statement},
     dispatch::{Dispatch, Kind as DispatchKind, Precedence},
     hash::{DocumentId, EntryHash},
     identity::{keys::PublicKey, member::MemberId},
@@ -267,7 +268,22 @@ impl<'a> View<'a> {
             ReceiptKind::Held => State::Delivered,
             ReceiptKind::Opened(_) => State::Opened,
         };
-        receipts.map(|(receipt, _)| of(&receipt.kind)).max().unwrap_or(State::Recorded)
+        let stated = receipts.map(|(receipt, _)| of(&receipt.kind)).max();
+        let kept = || if self.is_in_custody(node, party) { State::Custody } else { State::Recorded };
+        stated.unwrap_or_else(kept)
+    }
+
+    /// Whether a mediator keeps an entry for a party, or has handed it out and no receipt has come.
+    fn is_in_custody(&self, node: &Node, party: &MemberId) -> bool {
+        let mut kept = BTreeSet::new();
+        for statement in self.machine.evidence().custody_of(&node.head.hash) {
+            match &statement.says {
+                Stated::Kept { to, .. } if to == party => drop(kept.insert(statement.envelope)),
+                Stated::Kept { .. } | Stated::Collected { .. } => {}
+                Stated::Unopenable { .. } | Stated::Expired { .. } => drop(kept.remove(&statement.envelope)),
+            }
+        }
+        !kept.is_empty()
     }
 
     /// What is known of an entry's way, in order of time.
@@ -285,6 +301,7 @@ impl<'a> View<'a> {
         for (receipt, _) in self.machine.evidence().of(&node.head.hash) {
             all.push(self.of_receipt(&receipt.by, receipt.kind, receipt.at));
         }
+        all.extend(self.machine.evidence().custody_of(&node.head.hash).map(Self::of_custody));
         for answer in self.acknowledgements_of(&node.document) {
             all.push(self.of_acknowledgement(answer));
         }
@@ -309,6 +326,20 @@ impl<'a> View<'a> {
             }
         };
         Evidence { kind, by: by.clone(), at, verified: true, officer, serial: None, detail: None }
+    }
+
+    /// A statement of custody as evidence.
+    pub(crate) fn of_custody(statement: &Statement) -> Evidence {
+        let (kind, detail) = match &statement.says {
+            Stated::Kept { to, until, .. } => {
+                (EvidenceKind::Custody, Some(format!("for {to}, until {until}")))
+            }
+            Stated::Collected { .. } => (EvidenceKind::Collected, None),
+            Stated::Unopenable { .. } => (EvidenceKind::Unopenable, None),
+            Stated::Expired { to, .. } => (EvidenceKind::Expired, Some(format!("for {to}"))),
+        };
+        let (by, at) = (statement.by.clone(), statement.at);
+        Evidence { kind, by, at, verified: true, officer: None, serial: None, detail }
     }
 
     /// An acknowledgement as evidence for what it acknowledges.

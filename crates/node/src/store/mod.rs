@@ -14,6 +14,7 @@ pub(crate) mod fault;
 mod mark;
 mod service;
 mod sled;
+mod vault;
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ use demarche_protocol::{
     transcript::Item,
 };
 
+pub(crate) use self::vault::{Vault, VaultError};
 pub use self::{
     mark::Lost,
     service::{Answer, Answers, Commits, Outcome, Service, start},

@@ -176,6 +176,7 @@ fn size(batch: &Batch) -> usize {
         Record::Receipt(receipt) => receipt.bytes().len(),
         Record::Roster(document) => document.text().len(),
         Record::Confirmed(_) => 32,
+        Record::Deposited(_) | Record::CustodyEnded(_) | Record::Prekey(_) => 2048,
     };
     batch.records.iter().map(of).sum()
 }

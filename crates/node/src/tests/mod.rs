@@ -2,6 +2,7 @@
 
 mod bell;
 mod control;
+mod custody;
 mod endings;
 mod home;
 mod judgement;

@@ -6,11 +6,13 @@ use tokio::sync::mpsc;
 
 use super::{Address, ByteStream, NodeId};
 
-/// The two purposes of a stream; each has its own protocol name on the wire.
+/// The purposes of a stream; each has its own protocol name on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum StreamKind {
     /// A session between two capitals, over a mediator's circuit.
     Live,
+    /// What a capital says to a mediator's custody and hears from it, directly.
+    Custody,
     /// A few roster documents; the only kind that a stranger may open, and only one.
     Roster,
 }

@@ -222,6 +222,10 @@ impl State {
                 self.joined(from, to, via) && self.knows(from, to) && self.knows(to, from)
             }
             (Some(via), _) => self.joined(from, to, via),
+            (None, StreamKind::Custody) => {
+                self.links.contains(&(from, to))
+                    && self.members.get(&to).is_some_and(|m| m.admission.admits(from))
+            }
             (None, _) => self.members.contains_key(&to) && !self.cut.contains(&wire(from, to)),
         }
     }
@@ -338,6 +342,13 @@ impl Transport for MemoryTransport {
 
     fn open(&self, peer: NodeId, via: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>> {
         self.open_with(move |state, node| state.open_over(node, peer, via, StreamKind::Live))
+    }
+
+    fn open_custody(&self, mediator: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>> {
+        self.open_with(move |state, node| {
+            state.linked(node, mediator)?;
+            Ok(state.pipe(node, mediator, None, StreamKind::Custody))
+        })
     }
 
     fn open_roster(&self, target: RosterTarget) -> BoxFuture<'static, Result<RosterStream, OpenError>> {

@@ -133,6 +133,9 @@ pub(crate) trait Transport: Send + Sync {
     /// stands.
     fn open(&self, peer: NodeId, via: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>>;
 
+    /// Opens a stream to a mediator's custody, over the standing connection.
+    fn open_custody(&self, mediator: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>>;
+
     /// Opens the small stream that carries roster documents.
     fn open_roster(&self, target: RosterTarget) -> BoxFuture<'static, Result<RosterStream, OpenError>>;
 

@@ -5,11 +5,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::{
     Batch, Channel, CommitFailure, Confirm, Event, Frame, Output, Record, Refusal, RequestId, Ticket,
+    custody::{Deposited, ParcelId},
 };
 use crate::{
+    custody::{SignedStatement, Stated, Statement, ToMediator},
     document::SignedDocument,
-    hash::{DocumentId, EntryHash},
-    identity::{member::MemberId, roster::Roster},
+    hash::{DocumentId, EntryHash, EnvelopeHash},
+    identity::{member::MemberId, roster::Roster, signed_prekey::SignedPrekey},
     limits,
     time::Now,
     transcript::{Authentic, Head, Receipt, ReceiptId, ReceiptKind, SignedReceipt},
@@ -22,6 +24,9 @@ pub(super) enum Prepared {
     Receipt(Box<Receipt>, SignedReceipt),
     Roster(SignedDocument),
     Confirmed(ReceiptId),
+    Deposited(Box<Statement>, Box<Deposited>),
+    CustodyEnded(Box<Statement>, SignedStatement),
+    Prekey(SignedPrekey),
 }
 
 impl Prepared {
@@ -31,6 +36,9 @@ impl Prepared {
             Self::Receipt(_, signed) => Record::Receipt(signed.clone()),
             Self::Roster(document) => Record::Roster(document.clone()),
             Self::Confirmed(receipt) => Record::Confirmed(*receipt),
+            Self::Deposited(_, deposited) => Record::Deposited(deposited.as_ref().clone()),
+            Self::CustodyEnded(_, signed) => Record::CustodyEnded(signed.clone()),
+            Self::Prekey(signed) => Record::Prekey(signed.clone()),
         }
     }
 }
@@ -46,12 +54,18 @@ pub(super) enum Then {
     RosterTaken { request: RequestId },
     /// Tell of another party's entry.
     Arrived { entry: Head },
-    /// Send a receipt to the entry's author.
-    SendReceipt { to: MemberId, receipt: SignedReceipt },
+    /// Send a receipt to the entry's author; to one whose entry came in an envelope also in an envelope, since it may hear nothing else.
+    SendReceipt { to: MemberId, receipt: SignedReceipt, sealed: bool },
     /// Tell that a receipt came, and confirm it if nobody would otherwise.
     Receipted { receipt: Receipt, id: ReceiptId },
     /// Pass a roster document on to everybody but its source.
     Gossip { document: SignedDocument, not_to: Option<MemberId> },
+    /// Tell that a mediator keeps something.
+    InCustody { parcel: ParcelId, entries: Vec<EntryHash>, peer: MemberId, mediator: MemberId },
+    /// Tell a mediator that what it handed us is here.
+    Collected { mediator: MemberId, envelope: EnvelopeHash, all: bool },
+    /// Tell a mediator something.
+    Tell { mediator: MemberId, message: ToMediator },
 }
 
 impl Then {
@@ -63,7 +77,10 @@ impl Then {
             Self::Arrived { .. }
             | Self::SendReceipt { .. }
             | Self::Receipted { .. }
-            | Self::Gossip { .. } => None,
+            | Self::Gossip { .. }
+            | Self::InCustody { .. }
+            | Self::Collected { .. }
+            | Self::Tell { .. } => None,
         }
     }
 }
@@ -99,7 +116,7 @@ impl UnderWay {
                 Prepared::Receipt(_, signed) => {
                     self.receipts.insert(signed.id());
                 }
-                Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+                _ => {}
             }
         }
     }
@@ -112,7 +129,7 @@ impl UnderWay {
             Prepared::Receipt(_, signed) => {
                 self.receipts.remove(&signed.id());
             }
-            Prepared::Roster(_) | Prepared::Confirmed(_) => {}
+            _ => {}
         }
     }
 }
@@ -120,6 +137,28 @@ impl UnderWay {
 impl Commits {
     pub(super) fn is_full(&self) -> bool {
         self.pending.len() >= limits::COMMITS_IN_FLIGHT
+    }
+
+    /// Whether so many more may be under way.
+    pub(super) fn have_room_for(&self, more: usize) -> bool {
+        self.pending.len() + more <= limits::COMMITS_IN_FLIGHT
+    }
+
+    /// Says this when all that is under way is durable. False when that is so already.
+    pub(super) fn when_all_is_durable(&mut self, then: Then) -> bool {
+        match self.pending.back_mut() {
+            Some(last) => {
+                last.then.push(then);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a mediator's word for this envelope is under way.
+    pub(super) fn has_deposit(&self, envelope: &EnvelopeHash) -> bool {
+        let mut records = self.pending.iter().flat_map(|pending| &pending.records);
+        records.any(|record| matches!(record, Prepared::Deposited(said, _) if said.envelope == *envelope))
     }
 
     pub(super) fn has_entry(&self, hash: &EntryHash) -> bool {
@@ -206,7 +245,7 @@ impl Channel {
             }
         }
         for then in done.then {
-            self.carry_out(then);
+            self.carry_out(now, then);
         }
         self.append_waiting(now);
     }
@@ -216,7 +255,7 @@ impl Channel {
         match record {
             Prepared::Entry(entry) => self.apply_entry(now, &entry),
             Prepared::Receipt(receipt, signed) => {
-                self.apply_receipt(*receipt, signed);
+                self.apply_receipt(now, *receipt, signed);
                 Vec::new()
             }
             Prepared::Roster(document) => match self.roster.offer(&document) {
@@ -229,21 +268,43 @@ impl Channel {
                 Ok(false) | Err(_) => Vec::new(),
             },
             Prepared::Confirmed(receipt) => {
-                for peer in self.peers.values_mut() {
-                    peer.confirmed(receipt);
-                }
+                self.receipt_confirmed(now, receipt);
+                Vec::new()
+            }
+            Prepared::Deposited(statement, deposited) => {
+                self.apply_deposited(&statement, *deposited);
+                Vec::new()
+            }
+            Prepared::CustodyEnded(statement, _) => self.apply_custody_ended(now, &statement),
+            Prepared::Prekey(signed) => {
+                self.apply_prekey(&signed);
                 Vec::new()
             }
         }
     }
 
-    fn carry_out(&mut self, then: Then) {
+    fn carry_out(&mut self, now: Now, then: Then) {
         match then {
             Then::Recorded { request, entry, new } => self.emit(Event::Recorded { request, entry, new }),
             Then::Opened { request, receipt } => self.emit(Event::OpenedRecorded { request, receipt }),
             Then::RosterTaken { request } => self.emit(Event::RosterTaken { request }),
             Then::Arrived { entry } => self.emit(Event::Arrived { entry }),
-            Then::SendReceipt { to, receipt } => self.answer(&to, Frame::Receipt(receipt)),
+            Then::SendReceipt { to, receipt, sealed } => {
+                if let Some(author) = self.peers.get_mut(&to).filter(|_| sealed) {
+                    author.say(receipt.clone());
+                }
+                self.answer(&to, Frame::Receipt(receipt));
+            }
+            Then::InCustody { parcel, entries, peer, mediator } => {
+                self.parcel_settled(parcel);
+                if !entries.is_empty() {
+                    self.emit(Event::InCustody { entries, peer, mediator });
+                }
+            }
+            Then::Collected { mediator, envelope, all } => {
+                self.say_ended(now, &mediator, envelope, Stated::Collected { all });
+            }
+            Then::Tell { mediator, message } => self.tell(&mediator, message),
             Then::Receipted { receipt, id } => {
                 if matches!(receipt.kind, ReceiptKind::Opened(_)) {
                     self.answer(&receipt.by.clone(), Frame::Confirm(Confirm { receipt: id }));
@@ -270,6 +331,11 @@ impl Channel {
             CommitFailure::Unknown => Refusal::OutcomeUnknown,
         };
         for pending in failed {
+            for then in &pending.then {
+                if let Then::InCustody { parcel, .. } = then {
+                    self.parcel_refused_by_our_disk(now, *parcel);
+                }
+            }
             for request in pending.then.iter().filter_map(Then::request) {
                 self.refuse(request, why.clone());
             }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     hash::EntryHash,
     identity::card::CardSerial,
+    limits,
     transcript::{Node, ReceiptId, Seq, SignedReceipt},
 };
 
@@ -24,6 +25,11 @@ impl Turn {
         Self { rank: node.facts.rank(), card: node.head.card, seq: node.head.seq, hash: node.head.hash }
     }
 
+    /// IMMEDIATE and above, and who may say so: what a mediator's last quarter is kept for.
+    pub(super) const fn is_urgent(self) -> bool {
+        self.rank <= 2
+    }
+
     /// Authority and FLASH go even when enough is on its way already.
     pub(super) const fn breaks_in(self) -> bool {
         self.rank <= 1
@@ -38,6 +44,8 @@ pub(super) struct Debt {
     entries: BTreeMap<EntryHash, (Turn, CardSerial)>,
     /// Statements *opened* of ours that the peer has not confirmed.
     statements: BTreeMap<ReceiptId, SignedReceipt>,
+    /// Receipts for what came in envelopes: they go back in one. Lost, they are asked for by the entry that comes again.
+    unsaid: BTreeMap<ReceiptId, SignedReceipt>,
 }
 
 impl Debt {
@@ -84,5 +92,30 @@ impl Debt {
 
     pub(super) fn statements(&self) -> impl Iterator<Item = ReceiptId> {
         self.statements.keys().copied()
+    }
+
+    /// To be said in an envelope, once.
+    pub(super) fn say(&mut self, receipt: SignedReceipt) {
+        if self.unsaid.len() < limits::ANSWERS_WAITING {
+            self.unsaid.insert(receipt.id(), receipt);
+        }
+    }
+
+    pub(super) fn said(&mut self, id: ReceiptId) {
+        self.unsaid.remove(&id);
+    }
+
+    pub(super) fn unsaid(&self) -> impl Iterator<Item = ReceiptId> {
+        self.unsaid.keys().copied()
+    }
+
+    /// A receipt that is to be stated or said.
+    pub(super) fn receipt(&self, id: ReceiptId) -> Option<&SignedReceipt> {
+        self.unsaid.get(&id).or_else(|| self.statement(id))
+    }
+
+    /// Whether the peer has anything to confirm.
+    pub(super) fn is_owed(&self) -> bool {
+        !self.entries.is_empty() || !self.statements.is_empty()
     }
 }

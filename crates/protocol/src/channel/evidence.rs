@@ -1,8 +1,9 @@
 //! The receipts of a channel: others' for our entries, and our own for theirs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    custody::Statement,
     hash::EntryHash,
     identity::member::MemberId,
     limits,
@@ -13,6 +14,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     receipts: BTreeMap<EntryHash, Vec<(Receipt, SignedReceipt)>>,
+    /// What mediators and recipients have signed about envelopes with an entry of ours, in the order in which it became durable here.
+    custody: BTreeMap<EntryHash, Vec<Arc<Statement>>>,
 }
 
 impl Evidence {
@@ -21,6 +24,19 @@ impl Evidence {
         if !kept.iter().any(|(known, _)| *known == receipt) {
             kept.push((receipt, signed));
         }
+    }
+
+    /// A statement about an envelope that held these entries.
+    pub(super) fn add_statement(&mut self, statement: &Statement, entries: &[EntryHash]) {
+        let statement = Arc::new(statement.clone());
+        for entry in entries {
+            self.custody.entry(*entry).or_default().push(Arc::clone(&statement));
+        }
+    }
+
+    /// What was stated of the envelopes that held an entry, in the order in which it became durable here.
+    pub fn custody_of(&self, entry: &EntryHash) -> impl Iterator<Item = &Statement> {
+        self.custody.get(entry).into_iter().flatten().map(Arc::as_ref)
     }
 
     /// The receipts for an entry, in the order in which they became durable here.

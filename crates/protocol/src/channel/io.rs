@@ -4,12 +4,22 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use super::Frame;
+use super::{
+    Frame,
+    custody::{Addressee, Deposited, ParcelId},
+};
 use crate::{
     codec::Wire,
+    custody::{NotKept, SignedStatement, Stated, ToMediator, message::Keeps},
     document::SignedDocument,
-    hash::{DocumentId, EntryHash},
-    identity::member::MemberId,
+    envelope::Salt,
+    frame::FrameError,
+    hash::{DocumentId, EntryHash, EnvelopeHash},
+    identity::{
+        card::Prekey,
+        member::MemberId,
+        signed_prekey::{PrekeyNumber, SignedPrekey},
+    },
     limits,
     time::Timestamp,
     transcript::{
@@ -76,6 +86,60 @@ pub enum Input {
         /// The peer.
         peer: MemberId,
     },
+    /// A stream to this mediator's custody is ready. Again for one that replaces another.
+    MediatorUp {
+        /// The mediator.
+        mediator: MemberId,
+    },
+    /// The stream to this mediator's custody has ended.
+    MediatorDown {
+        /// The mediator.
+        mediator: MemberId,
+    },
+    /// A mediator keeps what a parcel was sealed into.
+    ParcelKept {
+        /// The parcel.
+        parcel: ParcelId,
+        /// The salt with which it was sealed.
+        salt: Salt,
+        /// The mediator's word.
+        keeps: Keeps,
+    },
+    /// A mediator does not keep a parcel.
+    ParcelRefused {
+        /// The parcel.
+        parcel: ParcelId,
+        /// Why.
+        why: NotKept,
+    },
+    /// A mediator tells how an envelope that it kept for us has ended.
+    CustodyEnded {
+        /// The mediator.
+        mediator: MemberId,
+        /// Collected, unopenable or expired.
+        statement: SignedStatement,
+    },
+    /// An envelope for us was opened, or could not be.
+    Envelope {
+        /// The mediator that kept it, who is told; none when it was brought by hand.
+        from: Option<MemberId>,
+        /// Its name.
+        envelope: EnvelopeHash,
+        /// Its frames, each as its bytes say; none when it did not open.
+        opened: Option<Vec<Result<Frame, FrameError>>>,
+    },
+    /// A mediator tells a party's newest prekey.
+    Prekey {
+        /// The prekey.
+        prekey: SignedPrekey,
+    },
+    /// We have a new prekey, whose private half is durable.
+    NewPrekey {
+        /// Its number under our card.
+        number: PrekeyNumber,
+        /// Its public half.
+        prekey: Prekey,
+    },
     /// The path to this peer has room for so many bytes of frames now.
     Sendable {
         /// The peer.
@@ -122,6 +186,25 @@ pub enum Output {
         /// What.
         frame: Outgoing,
     },
+    /// Seal this for a peer and deposit it with a mediator. Only produced while [`Input::MediatorUp`] holds, one at a time for each mediator and
+    /// peer; answered by [`Input::ParcelKept`] or [`Input::ParcelRefused`].
+    Deposit {
+        /// The mark for the answer.
+        parcel: ParcelId,
+        /// With whom.
+        mediator: MemberId,
+        /// For whom.
+        to: Addressee,
+        /// What.
+        contents: Vec<Outgoing>,
+    },
+    /// Say this to a mediator. Only produced while [`Input::MediatorUp`] holds.
+    Tell {
+        /// To whom.
+        mediator: MemberId,
+        /// What.
+        message: ToMediator,
+    },
     /// Something the officers, the operator or the driver should know.
     Event(Event),
     /// Say [`Input::Tick`] at this monotonic time. Replaces what was asked before.
@@ -155,6 +238,12 @@ pub enum Record {
     Roster(SignedDocument),
     /// The author has confirmed this receipt of ours.
     Confirmed(ReceiptId),
+    /// A mediator keeps an envelope of ours.
+    Deposited(Deposited),
+    /// How that ended.
+    CustodyEnded(SignedStatement),
+    /// A peer's prekey.
+    Prekey(SignedPrekey),
 }
 
 impl Wire for Record {
@@ -260,6 +349,44 @@ pub enum Event {
     Receipted {
         /// What it says.
         receipt: Receipt,
+    },
+    /// A mediator keeps these entries of ours for a peer: its word is durable here.
+    InCustody {
+        /// The entries.
+        entries: Vec<EntryHash>,
+        /// For whom.
+        peer: MemberId,
+        /// With whom.
+        mediator: MemberId,
+    },
+    /// A mediator keeps an envelope of ours no more.
+    CustodyEnded {
+        /// The envelope.
+        envelope: EnvelopeHash,
+        /// The entries in it.
+        entries: Vec<EntryHash>,
+        /// For whom it was.
+        peer: MemberId,
+        /// With whom it was.
+        mediator: MemberId,
+        /// How it ended, as whoever ended it has signed.
+        says: Stated,
+    },
+    /// A mediator does not keep something for a peer. It is asked again.
+    CustodyRefused {
+        /// The mediator.
+        mediator: MemberId,
+        /// The peer.
+        peer: MemberId,
+        /// Why.
+        why: NotKept,
+    },
+    /// What a mediator said or brought was refused.
+    MediatorRefused {
+        /// The mediator.
+        mediator: MemberId,
+        /// Why.
+        why: String,
     },
     /// The roster changed: admissions and addresses are to be looked at again, sessions of replaced or revoked cards ended.
     RosterChanged,

@@ -8,10 +8,12 @@
 //! [`Record`]s that it asked to commit: [`Channel::restore`] makes it again from them.
 
 mod commit;
+mod custody;
 mod debt;
 mod evidence;
 pub mod io;
 mod line_test;
+mod pace;
 mod path;
 mod peer;
 mod receive;
@@ -22,6 +24,7 @@ mod writer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use crate::frame::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, SignedLineTest, Want};
+pub use custody::{Addressee, Deposited, ParcelId};
 pub use evidence::Evidence;
 pub use io::{
     Batch, CommitFailure, Event, Input, LineTestResult, Outgoing, Output, Record, Refusal, RequestId, Ticket,
@@ -36,11 +39,13 @@ use crate::{
         keys::SecretKey,
         member::MemberId,
         roster::Roster,
+        signed_prekey::SignedPrekey,
     },
     time::Now,
     transcript::Transcript,
 };
 use commit::Commits;
+use custody::Custody;
 use line_test::LineTests;
 use peer::Peer;
 use writer::Writer;
@@ -71,8 +76,13 @@ pub struct Channel {
     commits: Commits,
     peers: BTreeMap<MemberId, Peer>,
     line_tests: LineTests,
+    custody: Custody,
+    /// Our newest prekey; none while that is the one on our card.
+    own_prekey: Option<SignedPrekey>,
     outputs: VecDeque<Output>,
     wake: Option<std::time::Duration>,
+    /// How often something was refused.
+    refusals: u64,
     stopped: bool,
 }
 
@@ -88,8 +98,18 @@ impl Channel {
             Input::Roster { request, document } => self.roster_requested(request, document),
             Input::LineTest { request, peer } => self.test_line(now, request, &peer),
             Input::Frame { peer, frame } => self.receive(now, &peer, frame),
-            Input::PathUp { peer } => self.path_up(&peer),
+            Input::PathUp { peer } => self.path_up(now, &peer),
             Input::PathDown { peer } => self.path_down(now, &peer),
+            Input::MediatorUp { mediator } => self.mediator_up(now, &mediator),
+            Input::MediatorDown { mediator } => self.mediator_down(&mediator),
+            Input::ParcelKept { parcel, salt, keeps } => self.parcel_kept(parcel, salt, &keeps),
+            Input::ParcelRefused { parcel, why } => self.parcel_refused(now, parcel, why),
+            Input::CustodyEnded { mediator, statement } => self.custody_ended(now, &mediator, &statement),
+            Input::Envelope { from, envelope, opened } => {
+                self.envelope_opened(now, from.as_ref(), envelope, opened);
+            }
+            Input::Prekey { prekey } => self.prekey_received(&prekey),
+            Input::NewPrekey { number, prekey } => self.publish_prekey(number, &prekey),
             Input::Sendable { peer, bytes } => {
                 if let Some(path) = self.path_to(&peer) {
                     path.credit = bytes;
@@ -101,6 +121,7 @@ impl Channel {
         }
         if !self.stopped {
             self.pump(now);
+            self.deposit(now);
             self.plan_wake(now);
         }
     }
@@ -154,6 +175,7 @@ impl Channel {
     }
 
     fn peer_refused(&mut self, peer: &MemberId, why: impl ToString) {
+        self.refusals += 1;
         self.emit(Event::PeerRefused { peer: peer.clone(), why: why.to_string() });
     }
 
@@ -176,12 +198,14 @@ impl Channel {
         }
         self.drop_stale_wants(now);
         self.drop_stale_line_tests(now);
+        self.tend_custody(now);
     }
 
     fn plan_wake(&mut self, now: Now) {
         let volume_missing = self.writer.needs_volume().then(|| now.monotonic + writer::OPEN_AGAIN);
         let peers = self.peers.values().filter_map(Peer::wakes_at);
-        let next = peers.chain(self.line_tests.wakes_at()).chain(volume_missing).min();
+        let others = self.line_tests.wakes_at().into_iter().chain(self.custody_wakes_at(now));
+        let next = peers.chain(others).chain(volume_missing).min();
         // A wake that is already due at a coming moment is left as it is, so that it cannot recede for ever.
         let keep =
             self.wake.is_some_and(|wake| wake > now.monotonic && next.is_some_and(|next| wake <= next));

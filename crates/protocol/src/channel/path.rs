@@ -24,13 +24,25 @@ const fn room(turn: Turn) -> usize {
     if turn.breaks_in() { 2 * limits::UNRECEIPTED_IN_FLIGHT } else { limits::UNRECEIPTED_IN_FLIGHT }
 }
 
+/// An owed entry on its way.
+#[derive(Clone, Copy)]
+struct Sent {
+    turn: Turn,
+    at: Duration,
+    bytes: usize,
+    /// Bytes on their way when it was sent, its own included.
+    with: usize,
+}
+
 pub(super) struct Path {
     /// Bytes that may be sent before the session must have room again.
     pub(super) credit: usize,
     /// Owed entries not yet sent here, and entries that the peer asked for.
     queue: BTreeSet<Turn>,
-    /// Owed entries sent here, and when.
-    in_flight: BTreeMap<EntryHash, (Turn, Duration)>,
+    /// Owed entries sent here.
+    in_flight: BTreeMap<EntryHash, Sent>,
+    /// Bytes of these.
+    bytes_in_flight: usize,
     /// Frames that go before entries.
     answers: VecDeque<Frame>,
     /// Owed statements that are to be sent when there is room: all of them on a new path, and now and then.
@@ -50,6 +62,7 @@ impl Path {
             credit: 0,
             queue: debt.turns().collect(),
             in_flight: BTreeMap::new(),
+            bytes_in_flight: 0,
             answers: VecDeque::from([Frame::Hello(hello)]),
             unsaid: debt.statements().collect(),
             said_at: None,
@@ -71,10 +84,22 @@ impl Path {
         self.queue.insert(turn);
     }
 
-    /// An entry is not owed any more.
-    pub(super) fn settled(&mut self, turn: Turn) {
+    /// An entry is not owed any more. If it was on its way here: how long ago it was sent, and with how many bytes.
+    pub(super) fn settled(&mut self, now: Now, turn: Turn) -> Option<(Duration, usize)> {
         self.queue.remove(&turn);
-        self.in_flight.remove(&turn.hash);
+        let sent = self.land(&turn.hash)?;
+        Some((now.monotonic.saturating_sub(sent.at), sent.with))
+    }
+
+    fn land(&mut self, entry: &EntryHash) -> Option<Sent> {
+        let sent = self.in_flight.remove(entry)?;
+        self.bytes_in_flight = self.bytes_in_flight.saturating_sub(sent.bytes);
+        Some(sent)
+    }
+
+    /// Bytes of entries on their way.
+    pub(super) const fn bytes_in_flight(&self) -> usize {
+        self.bytes_in_flight
     }
 
     /// A statement has come to be owed.
@@ -112,9 +137,9 @@ impl Path {
     pub(super) fn offer_again(&mut self, now: Now, debt: &Debt) {
         let late = |sent: Duration| now.monotonic >= sent + limits::OFFER_AGAIN;
         let turns: Vec<Turn> =
-            self.in_flight.values().filter(|(_, sent)| late(*sent)).map(|(turn, _)| *turn).collect();
+            self.in_flight.values().filter(|sent| late(sent.at)).map(|sent| sent.turn).collect();
         for turn in turns {
-            self.in_flight.remove(&turn.hash);
+            self.land(&turn.hash);
             self.queue.insert(turn);
         }
         if self.said_at.take_if(|said| late(*said)).is_some() {
@@ -123,7 +148,7 @@ impl Path {
     }
 
     pub(super) fn wakes_at(&self, debt: &Debt) -> Option<Duration> {
-        let offer = self.in_flight.values().map(|(_, sent)| *sent + limits::OFFER_AGAIN).min();
+        let offer = self.in_flight.values().map(|sent| sent.at + limits::OFFER_AGAIN).min();
         let states = debt.statements().next().is_some();
         let again = self.said_at.filter(|_| states).map(|said| said + limits::OFFER_AGAIN);
         offer.into_iter().chain(again).chain(self.greet_at).chain(self.wants.wakes_at()).min()
@@ -150,10 +175,13 @@ impl Path {
             return None;
         }
         self.queue.remove(&turn);
+        let bytes = size_of(&turn.hash);
         if debt.owes(&turn.hash) {
-            self.in_flight.insert(turn.hash, (turn, now.monotonic));
+            self.bytes_in_flight += bytes;
+            let sent = Sent { turn, at: now.monotonic, bytes, with: self.bytes_in_flight };
+            self.in_flight.insert(turn.hash, sent);
         }
-        self.credit = self.credit.saturating_sub(size_of(&turn.hash));
+        self.credit = self.credit.saturating_sub(bytes);
         Some(Outgoing::Stored(turn.hash))
     }
 

@@ -30,6 +30,13 @@ enum NotTaken {
     UnknownCard(MemberId, CardSerial),
 }
 
+/// How a frame came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    Session,
+    Envelope,
+}
+
 impl Channel {
     pub(super) fn receive(&mut self, now: Now, peer: &MemberId, frame: Frame) {
         if !self.peers.contains_key(peer) {
@@ -37,7 +44,7 @@ impl Channel {
         }
         match frame {
             Frame::Hello(hello) => self.greeted(now, peer, &hello),
-            Frame::Entry(item) => self.entry_received(now, peer, item),
+            Frame::Entry(item) => self.entry_received(now, peer, item, Carried::Session),
             Frame::Receipt(signed) => self.receipt_received(peer, &signed),
             Frame::Confirm(confirm) => {
                 let waits =
@@ -46,12 +53,38 @@ impl Channel {
                     self.commit(vec![Prepared::Confirmed(confirm.receipt)], Vec::new());
                 }
             }
-            Frame::Card(document) => self.roster_received(now, peer, &document),
+            Frame::Card(document) => self.roster_received(now, Some(peer), &document),
             Frame::Want(want) => self.wanted(peer, &want),
             Frame::LineTest(test) => self.line_test_received(now, peer, test),
+            Frame::Prekey(prekey) => self.prekey_received(&prekey),
             // The session's driver has ended it; the path goes down.
             Frame::Close(_) => {}
         }
+    }
+
+    /// A frame from an envelope. Nobody vouches for who sealed it, so each is taken as from whoever signed it.
+    pub(super) fn receive_sealed(&mut self, now: Now, frame: Frame) {
+        let channel = self.transcript.channel();
+        match frame {
+            Frame::Entry(item) => match item.entry.claims() {
+                Ok(entry) => self.entry_received(now, &entry.party, item, Carried::Envelope),
+                Err(why) => self.sealed_refused(&format!("an entry that is not authentic: {why}")),
+            },
+            Frame::Receipt(signed) => match signed.claims(channel) {
+                Ok(receipt) => self.receipt_received(&receipt.by, &signed),
+                Err(why) => self.sealed_refused(&format!("a receipt that does not hold: {why}")),
+            },
+            Frame::Card(document) => self.roster_received(now, None, &document),
+            Frame::Prekey(prekey) => self.prekey_received(&prekey),
+            // Only a session vouches for these; no envelope with one of them opens.
+            Frame::Hello(_) | Frame::Confirm(_) | Frame::Want(_) | Frame::LineTest(_) | Frame::Close(_) => {}
+        }
+    }
+
+    /// Something is refused that nobody has signed.
+    pub(super) fn sealed_refused(&mut self, why: &str) {
+        let why = format!("in an envelope: {why}");
+        self.peer_refused(&self.config.me.clone(), why);
     }
 
     fn greeted(&mut self, now: Now, peer: &MemberId, hello: &Hello) {
@@ -70,7 +103,7 @@ impl Channel {
         }
     }
 
-    fn entry_received(&mut self, now: Now, peer: &MemberId, item: Item) {
+    fn entry_received(&mut self, now: Now, peer: &MemberId, item: Item, carried: Carried) {
         let authentic = match self.authenticate(item) {
             Ok(authentic) => authentic,
             Err(why) => return self.peer_refused(peer, why),
@@ -78,7 +111,7 @@ impl Channel {
         let head = authentic.head();
         self.want_progressed(now, peer, &head);
         if self.transcript.holds(&head.hash) {
-            return self.receipt_again(now, peer, &authentic);
+            return self.receipt_again(now, peer, &authentic, carried);
         }
         if self.commits.has_entry(&head.hash) {
             return;
@@ -106,7 +139,8 @@ impl Channel {
         } else {
             let (receipt, signed) = self.own_receipt_for(now, &authentic);
             records.push(Prepared::Receipt(Box::new(receipt), signed.clone()));
-            then.push(Then::SendReceipt { to: head.party.clone(), receipt: signed });
+            let sealed = carried == Carried::Envelope;
+            then.push(Then::SendReceipt { to: head.party.clone(), receipt: signed, sealed });
         }
         then.push(Then::Arrived { entry: head.clone() });
         // Whoever merely passes an entry on does not thereby claim to hold what its author had seen.
@@ -130,7 +164,8 @@ impl Channel {
     }
 
     /// The entry is held already: its author gets our receipt once more, the same bytes.
-    fn receipt_again(&mut self, now: Now, peer: &MemberId, authentic: &Authentic) {
+    fn receipt_again(&mut self, now: Now, peer: &MemberId, authentic: &Authentic, carried: Carried) {
+        let sealed = carried == Carried::Envelope;
         let head = authentic.head();
         if head.party != *peer {
             return;
@@ -139,7 +174,7 @@ impl Channel {
         if let Some(author) = self.peers.get_mut(peer) {
             for (receipt, signed) in self.evidence.of(&head.hash) {
                 if receipt.by == self.config.me && matches!(receipt.kind, ReceiptKind::Opened(_)) {
-                    author.state(signed.clone());
+                    author.state(now, signed.clone());
                 }
             }
         }
@@ -147,13 +182,19 @@ impl Channel {
         match known.filter(|(receipt, _)| receipt.by_card == self.config.card.serial) {
             Some((_, signed)) => {
                 let signed = signed.clone();
+                if let Some(author) = self.peers.get_mut(peer).filter(|_| sealed) {
+                    author.say(signed.clone());
+                }
                 self.answer(peer, Frame::Receipt(signed));
             }
             // Stated under an earlier card: whoever offers it again wants to hear it under this one.
             None if !self.commits.is_full() && !self.commits.is_stating(&head.hash, ReceiptKind::Held) => {
                 let (receipt, signed) = self.own_receipt_for(now, authentic);
                 let record = Prepared::Receipt(Box::new(receipt), signed.clone());
-                self.commit(vec![record], vec![Then::SendReceipt { to: peer.clone(), receipt: signed }]);
+                self.commit(
+                    vec![record],
+                    vec![Then::SendReceipt { to: peer.clone(), receipt: signed, sealed }],
+                );
             }
             // Or stated at this moment: signed once, it goes when it is durable.
             None => {}
@@ -239,20 +280,26 @@ impl Channel {
             .ok_or_else(|| format!("a receipt for {} that its card's node did not sign", claimed.of))
     }
 
-    fn roster_received(&mut self, now: Now, peer: &MemberId, document: &SignedDocument) {
+    fn roster_received(&mut self, now: Now, peer: Option<&MemberId>, document: &SignedDocument) {
         match self.roster_ahead(document).offer(document) {
             Ok(false) => {}
             Ok(true) if self.commits.is_full() => {
                 // It will offer it again when it hears that we lack it.
-                if let Some(path) = self.path_to(peer) {
+                if let Some(path) = peer.and_then(|peer| self.path_to(peer)) {
                     path.greet_soon(now);
                 }
             }
             Ok(true) => {
-                let then = vec![Then::Gossip { document: document.clone(), not_to: Some(peer.clone()) }];
+                let then = vec![Then::Gossip { document: document.clone(), not_to: peer.cloned() }];
                 self.commit(vec![Prepared::Roster(document.clone())], then);
             }
-            Err(why) => self.peer_refused(peer, format!("a roster document that is refused: {why}")),
+            Err(why) => {
+                let why = format!("a roster document that is refused: {why}");
+                match peer {
+                    Some(peer) => self.peer_refused(peer, why),
+                    None => self.sealed_refused(&why),
+                }
+            }
         }
     }
 
@@ -282,7 +329,7 @@ impl Channel {
         }
         if head.party == self.config.me {
             for peer in self.peers.values_mut() {
-                peer.owe(turn, CardSerial(0));
+                peer.owe(now, turn, CardSerial(0));
             }
             self.heed_newer_volume();
         } else {
@@ -293,8 +340,8 @@ impl Channel {
                 .is_some_and(|cards| cards.iter().any(|card| card.id() == entry.entry().document));
             if is_its_card && self.volumes.insert((head.party.clone(), head.card)) {
                 let ours = entry.entry().seen.iter().filter(|seen| seen.party == self.config.me);
-                self.owe_beyond(&head.party.clone(), head.card, &ours.collect::<Vec<_>>());
-                self.state_opened_again(&head.party);
+                self.owe_beyond(now, &head.party.clone(), head.card, &ours.collect::<Vec<_>>());
+                self.state_opened_again(now, &head.party);
             }
         }
         for (peer, state) in &mut self.peers {
@@ -308,15 +355,17 @@ impl Channel {
     }
 
     /// Takes a durable receipt in: another's for our entry, or our own.
-    pub(super) fn apply_receipt(&mut self, receipt: Receipt, signed: SignedReceipt) {
+    pub(super) fn apply_receipt(&mut self, now: Now, receipt: Receipt, signed: SignedReceipt) {
         if receipt.by == self.config.me {
             if let (ReceiptKind::Opened(_), Some(author)) =
                 (receipt.kind, self.peers.get_mut(&receipt.of.party))
             {
-                author.state(signed.clone());
+                author.state(now, signed.clone());
             }
-        } else if let Some(peer) = self.peers.get_mut(&receipt.by) {
-            peer.receipted(&receipt.of.hash, receipt.by_card);
+        } else if let Some(peer) = self.peers.get_mut(&receipt.by)
+            && peer.receipted(now, &receipt.of.hash, receipt.by_card)
+        {
+            self.custody.settled(&receipt.by, &receipt.of.hash);
         }
         self.evidence.insert(receipt, signed);
     }

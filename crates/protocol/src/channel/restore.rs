@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{
     Channel, Config, Evidence, Record,
     commit::{Commits, Prepared},
+    custody::Custody,
     line_test::LineTests,
     peer::Peer,
     writer::Writer,
 };
 use crate::{
+    custody::StatementError,
     hash::ChannelId,
     identity::roster::Roster,
     time::Now,
@@ -31,6 +33,9 @@ pub enum RestoreError {
     /// A stored receipt is damaged or of another channel.
     #[error("a stored receipt is damaged")]
     Receipt(#[from] ReceiptError),
+    /// A stored statement of custody is damaged or of another channel.
+    #[error("a stored statement of custody is damaged")]
+    Custody(#[from] StatementError),
 }
 
 impl Channel {
@@ -63,8 +68,11 @@ impl Channel {
             commits: Commits::default(),
             peers,
             line_tests: LineTests::default(),
+            custody: Custody::default(),
+            own_prekey: None,
             outputs: VecDeque::new(),
             wake: None,
+            refusals: 0,
             stopped: false,
             config,
         };
@@ -95,5 +103,10 @@ fn prepare(record: Record, channel: ChannelId) -> Result<Prepared, RestoreError>
         Record::Receipt(signed) => Prepared::Receipt(Box::new(signed.claims(channel)?), signed),
         Record::Roster(document) => Prepared::Roster(document),
         Record::Confirmed(receipt) => Prepared::Confirmed(receipt),
+        Record::Deposited(deposited) => {
+            Prepared::Deposited(Box::new(deposited.statement.claims(channel)?), Box::new(deposited))
+        }
+        Record::CustodyEnded(signed) => Prepared::CustodyEnded(Box::new(signed.claims(channel)?), signed),
+        Record::Prekey(signed) => Prepared::Prekey(signed),
     })
 }

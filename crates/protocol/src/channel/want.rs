@@ -221,7 +221,7 @@ impl Channel {
     }
 
     /// Owes again, to a peer that opened a new volume, whatever lies beyond what that volume's first entry had seen.
-    pub(super) fn owe_beyond(&mut self, peer: &MemberId, since: CardSerial, seen: &[&Head]) {
+    pub(super) fn owe_beyond(&mut self, now: Now, peer: &MemberId, since: CardSerial, seen: &[&Head]) {
         let me = &self.config.me;
         let Some(log) = self.transcript.log(me) else { return };
         let turns: Vec<Turn> = log
@@ -237,14 +237,14 @@ impl Channel {
             .collect();
         if let Some(state) = self.peers.get_mut(peer) {
             for turn in turns {
-                state.owe(turn, since);
+                state.owe(now, turn, since);
             }
         }
     }
 
     /// States again, to a peer that opened a new volume, what we have opened of its log, whatever was confirmed before: it may
     /// have lost that with its disk, and nothing else would bring it back.
-    pub(super) fn state_opened_again(&mut self, peer: &MemberId) {
+    pub(super) fn state_opened_again(&mut self, now: Now, peer: &MemberId) {
         let me = &self.config.me;
         let entries = self.transcript.log(peer).into_iter().flat_map(Log::nodes);
         let opened: Vec<SignedReceipt> = entries
@@ -254,7 +254,7 @@ impl Channel {
             .collect();
         if let Some(state) = self.peers.get_mut(peer) {
             for signed in opened {
-                state.state(signed);
+                state.state(now, signed);
             }
         }
     }

@@ -6,11 +6,12 @@
 //! ```
 //! Lengths are big-endian, as on a stream. There is one way to write given frames, and nothing else is read.
 
+use bincode::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     frame::{Frame, FrameError},
-    hash::ContentHash,
+    hash::{ContentHash, EntryHash},
     limits,
     transcript::SignedEntry,
 };
@@ -27,6 +28,9 @@ pub enum FillError {
     /// Too many, or too long. Put some of them into another one.
     #[error("contents of {0} bytes are more than an envelope holds ({max})", max = limits::ENVELOPE_CONTENTS)]
     TooLong(usize),
+    /// Too many frames. Put some of them into another one.
+    #[error("{0} frames are more than an envelope holds ({max})", max = limits::ENVELOPE_FRAMES)]
+    TooMany(usize),
     /// A frame that only the session vouches for, which brings it.
     #[error("a frame of kind {0} is not for envelopes")]
     Kind(u8),
@@ -45,6 +49,9 @@ pub enum ContentsError {
 
 /// The padded bytes, and what the envelope's outside says of them.
 pub(super) fn write(salt: &[u8; SALT], frames: &[Frame]) -> Result<(Vec<u8>, ContentHash), FillError> {
+    if frames.len() > limits::ENVELOPE_FRAMES {
+        return Err(FillError::TooMany(frames.len()));
+    }
     let mut bytes = Vec::from(*salt);
     bytes.extend_from_slice(&[0; HEADER - SALT]);
     for frame in frames {
@@ -80,7 +87,7 @@ pub(super) fn read(bytes: &[u8], says: ContentHash) -> Result<Vec<Result<Frame, 
     while let Some((length, rest)) = written.split_first_chunk::<2>() {
         let (frame, rest) =
             rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(malformed)?;
-        if frame.first().is_none_or(|kind| !travels(*kind)) {
+        if frame.first().is_none_or(|kind| !travels(*kind)) || frames.len() == limits::ENVELOPE_FRAMES {
             return Err(malformed);
         }
         frames.push(Frame::decode(frame));
@@ -107,16 +114,27 @@ fn padded(bytes: usize) -> Option<usize> {
     (padded <= limits::ENVELOPE_CONTENTS).then_some(padded)
 }
 
-/// SHA-256 of the salt and the names of the entries, in their order. Whoever is shown the salt can check which entries an envelope
-/// held that a mediator signed for; whoever is not learns nothing.
 fn content<'a>(salt: &[u8; SALT], frames: impl Iterator<Item = &'a Frame>) -> ContentHash {
-    let mut hash = Sha256::new_with_prefix(salt);
-    for frame in frames {
-        if let Frame::Entry(item) = frame {
-            hash.update(SignedEntry::hash(&item.entry).as_bytes());
+    Salt(*salt).content(frames.filter_map(|frame| match frame {
+        Frame::Entry(item) => Some(SignedEntry::hash(&item.entry)),
+        _ => None,
+    }))
+}
+
+/// What hides the entries of an envelope from whoever carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Salt(pub [u8; SALT]);
+
+impl Salt {
+    /// What an envelope with this salt says of these entries: SHA-256 of the salt and their names, in their order. Whoever is shown the
+    /// salt can check which entries an envelope held that a mediator signed for; whoever is not learns nothing.
+    pub fn content(&self, entries: impl Iterator<Item = EntryHash>) -> ContentHash {
+        let mut hash = Sha256::new_with_prefix(self.0);
+        for entry in entries {
+            hash.update(entry.as_bytes());
         }
+        ContentHash::from_bytes(hash.finalize().into())
     }
-    ContentHash::from_bytes(hash.finalize().into())
 }
 
 #[cfg(test)]

@@ -6,11 +6,9 @@
 //! there is nothing that a crash could use twice.
 
 mod contents;
-mod prekey;
 
 use bincode::{Decode, Encode};
-pub use contents::{ContentsError, FillError};
-pub use prekey::{PrekeyError, PrekeyNumber, SignedPrekey};
+pub use contents::{ContentsError, FillError, Salt};
 use rand_core::CryptoRng;
 use snow::{Builder, HandshakeState, TransportState};
 use zeroize::Zeroizing;
@@ -23,6 +21,7 @@ use crate::{
         card::{CardSerial, Prekey},
         member::MemberId,
         prekey::PrekeySecret,
+        signed_prekey::PrekeyNumber,
     },
     labels, limits,
     noise::{self, Drawn, KEM_CIPHERTEXT, KEM_SHARED, Resolver},
@@ -116,8 +115,13 @@ pub enum OpenError {
 }
 
 impl Envelope {
-    /// Seals frames for a recipient: entries, receipts and documents of the roster.
-    pub fn seal(to: &Recipient<'_>, frames: &[Frame], rng: &mut dyn CryptoRng) -> Result<Self, SealError> {
+    /// Seals frames for a recipient: entries, receipts and documents of the roster. Gives the salt beside it, with which its
+    /// [`content`](Self::content) is shown to others.
+    pub fn seal(
+        to: &Recipient<'_>,
+        frames: &[Frame],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Self, Salt), SealError> {
         let drawn = Drawn::from(rng);
         let mut salt = [0; 32];
         rng.fill_bytes(&mut salt);
@@ -139,7 +143,7 @@ impl Envelope {
             snow::Error::Dh => SealError::BadPrekey,
             other => SealError::Internal(other),
         })?;
-        Ok(Self { outside, sealed })
+        Ok((Self { outside, sealed }, Salt(salt)))
     }
 
     /// Opens it with the private half of the prekey that it names: the frames, each as its bytes say. One of a kind from the future is
@@ -157,6 +161,11 @@ impl Envelope {
     /// Its name: SHA-256 of its encoding.
     pub fn hash(&self) -> EnvelopeHash {
         EnvelopeHash::of(&codec::encode(self))
+    }
+
+    /// Whether its version is known here.
+    pub const fn is_known(&self) -> bool {
+        self.outside.version == VERSION
     }
 
     /// The channel that it belongs to.

@@ -296,6 +296,14 @@ impl Card {
         }
     }
 
+    /// The first prekey, for a party's card.
+    pub const fn prekey(&self) -> Option<&Prekey> {
+        match &self.role {
+            Role::Party { prekey, .. } => Some(prekey),
+            Role::Mediator { .. } => None,
+        }
+    }
+
     /// The addresses, for a mediator's card; none for a party's.
     pub fn addresses(&self) -> &[Address] {
         match &self.role {

@@ -10,6 +10,7 @@ pub mod prekey;
 pub mod revocation;
 pub mod roots;
 pub mod roster;
+pub mod signed_prekey;
 pub mod suspension;
 
 use std::ops::Deref;

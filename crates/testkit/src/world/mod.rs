@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod links;
+mod offices;
 mod outputs;
 mod tally;
 
@@ -18,6 +19,7 @@ use std::{
 use demarche_protocol::{
     channel::{Channel, CommitFailure, Config, Input, RequestId},
     document::SignedDocument,
+    hash::{EntryHash, EnvelopeHash},
     identity::{Verified, card::Card, member::MemberId},
     session::{Deframer, Sessions},
     time::{Now, Timestamp},
@@ -31,6 +33,8 @@ use crate::{
     witness::Witness,
 };
 use links::Link;
+pub use offices::Office;
+use offices::{Mail, Parcels};
 pub use tally::Tally;
 
 /// A promise that a run has seen broken.
@@ -61,6 +65,8 @@ struct Running {
     links: BTreeMap<MemberId, Link>,
     /// Bytes received on each stream and not yet read.
     incoming: BTreeMap<StreamId, Deframer>,
+    /// What it has sealed and mediators have not answered for.
+    parcels: Parcels,
 }
 
 #[derive(Debug)]
@@ -75,6 +81,11 @@ enum Happening {
     Wakes { node: MemberId, life: u64 },
     SessionsWake { node: MemberId, peer: MemberId, life: u64 },
     Restarts { node: MemberId, life: u64 },
+    Attends { party: MemberId, mediator: MemberId },
+    Exchanges { party: MemberId, mediator: MemberId, stream: u64 },
+    Posted { mediator: MemberId, party: MemberId, stream: u64, mail: Box<Mail> },
+    OfficeDies { mediator: MemberId, life: u64 },
+    OfficeOpens { mediator: MemberId },
 }
 
 /// All of it.
@@ -93,7 +104,16 @@ pub struct World {
     pub crash_per_mille: u64,
     /// Nodes that stay down until they are let start again.
     pub absent: BTreeSet<MemberId>,
+    apart: bool,
+    /// Whether the node that was given an input has refused something since.
+    refused_something: bool,
     nodes: BTreeMap<MemberId, Node>,
+    offices: BTreeMap<MemberId, Office>,
+    /// Streams to mediators that were opened so far, and when the last thing said on each arrives.
+    streams: u64,
+    posted: BTreeMap<(u64, bool), Duration>,
+    /// The entries in every envelope that was sealed.
+    sealed: BTreeMap<EnvelopeHash, Vec<EntryHash>>,
     /// Keys and cards that were needed so far: making them is dear.
     cards: BTreeMap<(MemberId, u64), (NodeKeys, Verified<Card>)>,
     now: Duration,
@@ -124,13 +144,20 @@ impl World {
             tally: Tally::default(),
             crash_per_mille: 0,
             absent: BTreeSet::new(),
+            apart: false,
+            refused_something: false,
             nodes,
+            offices: BTreeMap::new(),
+            streams: 0,
+            posted: BTreeMap::new(),
+            sealed: BTreeMap::new(),
             cards: BTreeMap::new(),
             now: Duration::from_secs(1),
             order: 0,
             plan: BTreeMap::new(),
             requests: 0,
         };
+        world.open_offices();
         for party in world.scene.parties.clone() {
             world.start(&party)?;
         }
@@ -210,10 +237,13 @@ impl World {
             .collect();
         let node = self.node(party);
         node.life += 1;
-        node.running = Some(Running { channel, links, incoming: BTreeMap::new() });
+        node.running = Some(Running { channel, links, incoming: BTreeMap::new(), parcels: BTreeMap::new() });
         self.drain(party)?;
         for peer in parties.iter().filter(|peer| *peer != party) {
             self.sessions(party, peer, Sessions::tick)?;
+        }
+        for mediator in self.scene.mediators.clone() {
+            self.attend_soon(party, &mediator);
         }
         Ok(())
     }
@@ -226,6 +256,7 @@ impl World {
         node.life += 1;
         node.disk.crash(chance);
         self.tally.crashes += 1;
+        self.leave_offices(party);
         for stream in self.network.streams_of(Some(party)) {
             // Sometimes nobody tells the other side.
             let told = !self.chance.percent(20);
@@ -297,6 +328,27 @@ impl World {
         self.start(party)
     }
 
+    /// No two nodes ever meet.
+    pub fn keep_apart(&mut self) {
+        self.apart = true;
+        let parties = self.scene.parties.clone();
+        for (at, one) in parties.iter().enumerate() {
+            for other in &parties[at + 1..] {
+                self.cut(one, other, true);
+            }
+        }
+    }
+
+    /// Nothing disturbs any more.
+    pub fn heal(&mut self) {
+        self.crash_per_mille = 0;
+        self.network.heal();
+        if self.apart {
+            self.keep_apart();
+        }
+        self.heal_offices();
+    }
+
     /// Separates two nodes, or lets them meet.
     pub fn cut(&mut self, one: &MemberId, other: &MemberId, cut: bool) {
         for stream in self.network.cut(one, other, cut) {
@@ -360,6 +412,16 @@ impl World {
                 self.sessions(&node, &peer, Sessions::tick)
             }
             Happening::Restarts { node, life } if self.node(&node).life == life => self.start(&node),
+            Happening::Attends { party, mediator } => self.attends(&party, &mediator),
+            Happening::Exchanges { party, mediator, stream } => self.exchanges(&party, &mediator, stream),
+            Happening::Posted { mediator, party, stream, mail } => {
+                self.posted(&mediator, &party, stream, *mail)
+            }
+            Happening::OfficeDies { mediator, life } => self.office_dies(&mediator, life),
+            Happening::OfficeOpens { mediator } => {
+                self.open_office(&mediator);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -21,6 +21,7 @@ impl World {
     pub fn input(&mut self, party: &MemberId, input: Input) -> Result<(), Broken> {
         let now = self.now_at(party);
         self.tally.steps += 1;
+        self.refused_something = false;
         if let Some(running) = self.node(party).running.as_mut() {
             running.channel.handle(now, input);
         }
@@ -83,6 +84,10 @@ impl World {
                 self.plan(at, Happening::DiskAnswers { node: party.clone(), life });
             }
             Output::Transmit { peer, frame } => self.transmit(party, &peer, &frame)?,
+            Output::Deposit { parcel, mediator, to, contents } => {
+                self.seal(party, parcel, &mediator, &to, &contents)?;
+            }
+            Output::Tell { mediator, message } => self.tell_office(party, &mediator, message)?,
             Output::Event(event) => self.told(party, &event)?,
             Output::WakeAt(at) => self.plan(at, Happening::Wakes { node: party.clone(), life }),
         }
@@ -95,6 +100,9 @@ impl World {
             Event::Judged { effect: Effect::Void(_), .. } => {
                 self.tally.voids += 1;
             }
+            Event::InCustody { entries, .. } => self.tally.in_custody += entries.len() as u64,
+            Event::CustodyRefused { why, .. } => self.count_refusal(*why),
+            Event::PeerRefused { .. } => self.refused_something = true,
             Event::RosterChanged => self.end_replaced(party)?,
             Event::Stopped => {
                 // The daemon stops; somebody mends the disk and starts it again.
@@ -112,18 +120,22 @@ impl World {
         Ok(())
     }
 
+    /// A frame as the driver makes it, from what is on the disk.
+    pub(super) fn frame_of(&mut self, party: &MemberId, outgoing: &Outgoing) -> Result<Frame, Broken> {
+        Ok(match outgoing {
+            Outgoing::Frame(frame) => frame.clone(),
+            Outgoing::Stored(hash) => {
+                let item = self.node(party).disk.item(hash).cloned();
+                let missing = || Broken(format!("{party} sends {hash:?}, which is not on its disk"));
+                Frame::Entry(item.ok_or_else(missing)?)
+            }
+        })
+    }
+
     fn transmit(&mut self, party: &MemberId, peer: &MemberId, outgoing: &Outgoing) -> Result<(), Broken> {
         self.witness.sent(party, outgoing);
-        let node = self.nodes.get(party).ok_or_else(|| Broken("no such party".to_owned()))?;
-        let frame = match outgoing {
-            Outgoing::Frame(frame) => frame.clone(),
-            Outgoing::Stored(hash) => Frame::Entry(
-                node.disk
-                    .item(hash)
-                    .cloned()
-                    .ok_or_else(|| Broken(format!("{party} sends {hash:?}, which is not on its disk")))?,
-            ),
-        };
+        let frame = self.frame_of(party, outgoing)?;
+        let node = self.node(party);
         let life = node.life;
         let in_use = node.running.as_ref().and_then(|running| running.links.get(peer)?.sessions.in_use());
         if let Some(id) = in_use {

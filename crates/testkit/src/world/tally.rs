@@ -19,6 +19,18 @@ pub struct Tally {
     pub renewals: u64,
     /// Disks lost.
     pub lost_disks: u64,
+    /// Envelopes sealed.
+    pub envelopes: u64,
+    /// Entries told to be in custody.
+    pub in_custody: u64,
+    /// Envelopes that did not open.
+    pub unopenable: u64,
+    /// Envelopes that a mediator signed for and lost.
+    pub lost_envelopes: u64,
+    /// Deposits refused for want of room.
+    pub refusals: u64,
+    /// Mediators that died.
+    pub office_deaths: u64,
     /// Inputs handled.
     pub steps: u64,
 }
@@ -33,6 +45,12 @@ impl std::ops::AddAssign for Tally {
         self.voids += other.voids;
         self.renewals += other.renewals;
         self.lost_disks += other.lost_disks;
+        self.envelopes += other.envelopes;
+        self.in_custody += other.in_custody;
+        self.unopenable += other.unopenable;
+        self.lost_envelopes += other.lost_envelopes;
+        self.refusals += other.refusals;
+        self.office_deaths += other.office_deaths;
         self.steps += other.steps;
     }
 }

@@ -12,7 +12,7 @@ use demarche_protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::sessions::PeerState;
-use crate::runtime::{handshake::Incoming, view::Acknowledgements};
+use crate::runtime::{courier::Mail, handshake::Incoming, view::Acknowledgements};
 
 /// What a query sees.
 pub(crate) struct Look<'a> {
@@ -54,6 +54,7 @@ pub(super) enum Message {
     LineTest(MemberId, MemberId, Reply<LineTestResult>),
     Query(Query),
     Incoming(Incoming),
+    Mail(Mail),
     LinksChanged,
     Stop,
 }
@@ -119,6 +120,11 @@ impl Handle {
     pub(in crate::runtime) async fn incoming(&self, incoming: Incoming) {
         // A channel that has ended drops the stream, which tells the other side.
         let _ = self.messages.send(Message::Incoming(incoming)).await;
+    }
+
+    /// Hands over what the courier has for this channel.
+    pub(in crate::runtime) async fn mail(&self, mail: Mail) {
+        let _ = self.messages.send(Message::Mail(mail)).await;
     }
 
     /// A way became usable.

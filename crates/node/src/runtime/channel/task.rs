@@ -17,7 +17,7 @@ use demarche_protocol::{
     dispatch::Precedence,
     document::SignedDocument,
     hash::ChannelId,
-    identity::{member::MemberId, roster::Roster},
+    identity::{member::MemberId, prekey::PrekeySecret, roster::Roster},
     limits::CLOCK_SKEW,
     session::{SessionId, Sessions},
     transcript::{Effect, Facts, Head, Receipt},
@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use super::{
+    custody::Post,
     handle::{Handle, Look, Message, Recorded, Reply},
     parts::{Parts, Urgent},
     sessions::{Outcome, PeerLine, Stage},
@@ -94,6 +95,9 @@ pub(super) struct Task {
     commits: Commits,
     answers: Answers,
     items: Items,
+    /// Opens what is sealed to our card.
+    pub(super) prekey: Option<PrekeySecret>,
+    pub(super) post: Post,
     acknowledgements: Acknowledgements,
     messages: mpsc::Receiver<Message>,
     waiting: BTreeMap<RequestId, Waiting>,
@@ -149,6 +153,8 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         commits,
         answers,
         items: Items::default(),
+        prekey: parts.prekey,
+        post: Post::default(),
         acknowledgements,
         messages,
         waiting: BTreeMap::new(),
@@ -357,6 +363,7 @@ impl Task {
                 query(&Look { machine: &self.machine, acknowledgements, peers: &peers });
             }
             Message::Incoming(incoming) => self.incoming(incoming),
+            Message::Mail(mail) => self.mail(mail),
             Message::LinksChanged => self.retry_all(),
             Message::Stop => {
                 let by = self.clock.now().monotonic + DRAIN_WITHIN;
@@ -378,7 +385,7 @@ impl Task {
         self.input(Input::LineTest { request, peer });
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.machine.handle(self.clock.now(), input);
         self.drain();
     }
@@ -456,28 +463,35 @@ impl Task {
                     self.commits.commit(ticket, batch);
                 }
                 Output::Transmit { peer, frame } => self.transmit(&peer, frame),
+                Output::Deposit { parcel, mediator, to, contents } => {
+                    self.deposit(parcel, &mediator, &to, contents);
+                }
+                Output::Tell { mediator, message } => self.say(&mediator, message),
                 Output::Event(event) => self.event(event),
                 Output::WakeAt(at) => self.wake = Some(at),
             }
         }
     }
 
-    fn transmit(&mut self, peer: &MemberId, frame: Outgoing) {
-        let frame = match frame {
-            Outgoing::Frame(frame) => frame,
-            Outgoing::Stored(entry) => {
-                let cached = self.items.get(&entry).cloned();
-                let item = cached.map_or_else(|| self.store.item(self.id(), entry), |item| Ok(Some(item)));
-                match item {
-                    Ok(Some(item)) => Frame::Entry(item),
-                    Ok(None) => {
-                        let detail = format!("entry {entry} is not in the store");
-                        return self.news.alarm(self.id(), None, Cause::Store, detail);
-                    }
-                    Err(why) => return self.news.alarm(self.id(), None, Cause::Store, why.to_string()),
-                }
-            }
+    /// A frame to send, with its entry as it is stored.
+    pub(super) fn frame(&self, outgoing: Outgoing) -> Option<Frame> {
+        let entry = match outgoing {
+            Outgoing::Frame(frame) => return Some(frame),
+            Outgoing::Stored(entry) => entry,
         };
+        let cached = self.items.get(&entry).cloned();
+        let item = cached.map_or_else(|| self.store.item(self.id(), entry), |item| Ok(Some(item)));
+        let missing = match item {
+            Ok(Some(item)) => return Some(Frame::Entry(item)),
+            Ok(None) => format!("entry {entry} is not in the store"),
+            Err(why) => why.to_string(),
+        };
+        self.news.alarm(self.id(), None, Cause::Store, missing);
+        None
+    }
+
+    fn transmit(&mut self, peer: &MemberId, frame: Outgoing) {
+        let Some(frame) = self.frame(frame) else { return };
         let Some((id, live)) = self.lines.get_mut(peer).and_then(PeerLine::in_use) else { return };
         if let Frame::Close(reason) = frame {
             return self.close(peer, id, reason);
@@ -524,6 +538,18 @@ impl Task {
             }
             Event::Judged { entry, effect: Effect::Accepted } => self.accepted(entry),
             Event::Judged { .. } | Event::Receipted { .. } => {}
+            Event::InCustody { peer, .. } => {
+                self.news.over(channel, Some(&peer), Cause::CustodyRefused);
+            }
+            Event::CustodyEnded { entries, peer, mediator, says, .. } => {
+                self.custody_ended(&peer, &mediator, &says, entries.len());
+            }
+            Event::CustodyRefused { mediator, peer, why } => self.custody_refused(&peer, &mediator, why),
+            Event::MediatorRefused { mediator, why } => {
+                if self.throttle.admits(mediator.as_str(), &why) {
+                    tracing::warn!(mediator = mediator.as_str(), why, "something of its custody was refused");
+                }
+            }
             Event::RosterChanged => {
                 self.roster.send_replace(self.machine.roster().clone());
                 self.roster_changed.notify_one();

@@ -333,6 +333,7 @@ impl Driver {
         let node = connection.node;
         let welcome = match kind {
             StreamKind::Live => !self.is_mediator && connection.known() && connection.via.is_some(),
+            StreamKind::Custody => self.is_mediator && connection.known() && connection.via.is_none(),
             StreamKind::Roster => true,
         };
         if !welcome {

@@ -99,6 +99,10 @@ impl Transport for Libp2pTransport {
         self.stream(|reply| Command::OverCircuit { peer, via, kind: StreamKind::Live, reply })
     }
 
+    fn open_custody(&self, mediator: NodeId) -> BoxFuture<'static, Result<ByteStream, OpenError>> {
+        self.stream(|reply| Command::ToMediator { node: mediator, kind: StreamKind::Custody, reply })
+    }
+
     fn open_roster(&self, target: RosterTarget) -> BoxFuture<'static, Result<RosterStream, OpenError>> {
         let kind = StreamKind::Roster;
         match target {

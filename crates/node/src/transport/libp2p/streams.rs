@@ -30,11 +30,12 @@ use tokio::sync::oneshot;
 
 use crate::transport::{OpenError, StreamKind, defaults::OPEN_TIMEOUT};
 
-const KINDS: [StreamKind; 2] = [StreamKind::Live, StreamKind::Roster];
+const KINDS: [StreamKind; 3] = [StreamKind::Live, StreamKind::Custody, StreamKind::Roster];
 
 fn protocol(kind: StreamKind) -> StreamProtocol {
     StreamProtocol::new(match kind {
         StreamKind::Live => "/demarche/live/1",
+        StreamKind::Custody => "/demarche/custody/1",
         StreamKind::Roster => "/demarche/roster/1",
     })
 }

@@ -90,19 +90,26 @@ impl SignedPrekey {
         Self { bytes: bytes.into(), signature }
     }
 
-    /// Checks that the node of `card` published it: the number and the keys.
-    pub fn verify(&self, card: &Card) -> Result<(PrekeyNumber, Prekey), PrekeyError> {
+    /// What it claims, unverified: whose, under which card, the number and the keys.
+    pub fn claims(&self) -> Result<(MemberId, CardSerial, PrekeyNumber, Prekey), PrekeyError> {
         let said: Statement = codec::decode(&self.bytes)?;
         if said.version != VERSION {
             return Err(PrekeyError::Version(said.version));
         }
-        if said.party != card.member || said.card != card.serial {
-            return Err(PrekeyError::Elsewhere(said.party, said.card));
-        }
         if said.number == PrekeyNumber::OF_CARD {
             return Err(PrekeyError::OfCard);
         }
+        let prekey = Prekey { x25519: said.x25519, ml_kem: Box::new(said.ml_kem) };
+        Ok((said.party, said.card, said.number, prekey))
+    }
+
+    /// Checks that the node of `card` published it: the number and the keys.
+    pub fn verify(&self, card: &Card) -> Result<(PrekeyNumber, Prekey), PrekeyError> {
+        let (party, serial, number, prekey) = self.claims()?;
+        if party != card.member || serial != card.serial {
+            return Err(PrekeyError::Elsewhere(party, serial));
+        }
         card.node.verify(Namespace::Prekey, &self.bytes, &self.signature)?;
-        Ok((said.number, Prekey { x25519: said.x25519, ml_kem: Box::new(said.ml_kem) }))
+        Ok((number, prekey))
     }
 }
