@@ -13,6 +13,7 @@ use demarche_protocol::{
     channel::{CloseReason, Confirm, Frame, Hello, Record, SignedLineTest, Want},
     charter::Charter,
     codec::{self, Wire},
+    custody::{SignedStatement, ToCapital, ToMediator},
     dispatch::Dispatch,
     document::{DocumentError, DocumentType, Fields, SignedDocument},
     envelope::Envelope,
@@ -25,6 +26,7 @@ use demarche_protocol::{
         prekey::PrekeySecret,
         revocation::Revocation,
         roots::Roots,
+        signed_prekey::SignedPrekey,
         suspension::Suspension,
     },
     labels::Namespace,
@@ -57,6 +59,8 @@ pub(crate) const WIRE: Target = Target {
         "frame of a want",
         "frame of a line test",
         "frame of a close",
+        "frame of a prekey",
+        "frame of a prekey held",
         Hello::NAME,
         Want::NAME,
         Confirm::NAME,
@@ -72,8 +76,14 @@ pub(crate) const WIRE: Target = Target {
         "record of a receipt",
         "record of the roster",
         "record of a confirmation",
+        "record of a deposit",
+        "record of its end",
+        "record of a prekey",
         SignedPrekey::NAME,
         Envelope::NAME,
+        SignedStatement::NAME,
+        "message to a mediator",
+        "message to a capital",
     ],
 };
 
@@ -90,6 +100,8 @@ fn wire(bytes: &[u8]) -> Vec<&'static str> {
             Frame::Want(_) => "frame of a want",
             Frame::LineTest(_) => "frame of a line test",
             Frame::Close(_) => "frame of a close",
+            Frame::Prekey(_) => "frame of a prekey",
+            Frame::PrekeyHeld(_) => "frame of a prekey held",
         });
         if let Frame::Entry(item) = frame {
             // What its text says is judged before its signature is.
@@ -97,7 +109,7 @@ fn wire(bytes: &[u8]) -> Vec<&'static str> {
         }
     }
     // The first byte says which. Append only: the corpus names them by their place.
-    let readers: [Reader; 14] = [
+    let readers: [Reader; 17] = [
         one_encoding::<Hello>,
         one_encoding::<Want>,
         one_encoding::<Confirm>,
@@ -112,6 +124,9 @@ fn wire(bytes: &[u8]) -> Vec<&'static str> {
         record,
         one_encoding::<SignedPrekey>,
         envelope,
+        one_encoding::<SignedStatement>,
+        to_mediator,
+        to_capital,
     ];
     let Some((kind, bytes)) = bytes.split_first() else { return accepted };
     accepted.extend(readers[usize::from(*kind) % readers.len()](bytes));
@@ -138,6 +153,18 @@ fn envelope(bytes: &[u8]) -> Option<&'static str> {
     Some(Envelope::NAME)
 }
 
+fn to_mediator(bytes: &[u8]) -> Option<&'static str> {
+    let message = ToMediator::decode(bytes).ok()?;
+    assert_eq!(message.encode(), bytes, "two encodings of one message");
+    Some("message to a mediator")
+}
+
+fn to_capital(bytes: &[u8]) -> Option<&'static str> {
+    let message = ToCapital::decode(bytes).ok()?;
+    assert_eq!(message.encode(), bytes, "two encodings of one message");
+    Some("message to a capital")
+}
+
 fn record(bytes: &[u8]) -> Option<&'static str> {
     one_encoding::<Record>(bytes)?;
     Some(match codec::decode(bytes).ok()? {
@@ -145,6 +172,9 @@ fn record(bytes: &[u8]) -> Option<&'static str> {
         Record::Receipt(_) => "record of a receipt",
         Record::Roster(_) => "record of the roster",
         Record::Confirmed(_) => "record of a confirmation",
+        Record::Deposited(_) => "record of a deposit",
+        Record::CustodyEnded(_) => "record of its end",
+        Record::Prekey(_) => "record of a prekey",
     })
 }
 

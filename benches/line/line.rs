@@ -9,11 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use demarche_control::{
-    SignedFile,
-    client::Client,
-    types::{Event, EventKind},
-};
+use demarche_control::{SignedFile, client::Client, types::EventKind};
 use demarche_protocol::{
     charter::policy::Span,
     dispatch::{Breach, Confidence, Content, Dispatch, Means, Nature, Occurred, Precedence, ReplyBy},
@@ -40,7 +36,7 @@ const CHANNEL: &str = "memo26";
 const AROUND_TEXT: usize = 430;
 const RECEIPT: usize = 240;
 
-type Feed = mpsc::UnboundedReceiver<(String, Instant)>;
+type Feed = mpsc::UnboundedReceiver<(EventKind, String, Instant)>;
 
 struct Officer {
     client: Client,
@@ -91,26 +87,20 @@ impl Officer {
     }
 }
 
-/// Follows the sender's feed and tells of every delivery.
-async fn deliveries(client: &Client) -> anyhow::Result<Feed> {
+/// Follows the sender's feed and tells what becomes of each notice.
+async fn steps(client: &Client) -> anyhow::Result<Feed> {
     let mut events = client.events(None).await?;
     let (told, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok(Some(event)) = events.next().await {
-            if let Some(document) = delivered(&event)
-                && told.send((document, Instant::now())).is_err()
+            if let Some(header) = &event.header
+                && told.send((event.kind, header.document.to_string(), Instant::now())).is_err()
             {
                 break;
             }
         }
     });
     Ok(receiver)
-}
-
-fn delivered(event: &Event) -> Option<String> {
-    (event.kind == EventKind::Delivered)
-        .then(|| event.header.as_ref().map(|header| header.document.to_string()))
-        .flatten()
 }
 
 /// A line that is open, an officer who writes, and the feed of what was delivered.
@@ -138,7 +128,7 @@ impl Line {
         stage.ceremony();
         stage.start();
         let officer = Officer::of(&stage)?;
-        let feed = deliveries(&officer.client).await?;
+        let feed = steps(&officer.client).await?;
         Ok(Self { stage, _directory: directory, officer, feed })
     }
 
@@ -164,7 +154,7 @@ impl Line {
         let begin = Instant::now();
         self.officer.client.send(CHANNEL, &file).await?;
         let recorded = begin.elapsed();
-        let (told, at) = next(&mut self.feed).await?;
+        let (told, at) = next(&mut self.feed, EventKind::Delivered).await?;
         if told != document.to_string() {
             bail!("{told} was delivered where {document} was sent");
         }
@@ -193,6 +183,32 @@ impl Line {
         self.stage.nodes.iter().filter_map(|node| Some(Process { name: node.id.clone(), id: node.pid()? }))
     }
 
+    /// The other capital's node is gone: so many notices, one by one, until the mediator's word for each is durable at the sender. Then it comes: the time
+    /// from its start until its receipt for the last of them is.
+    pub(crate) async fn custody(&mut self, count: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
+        self.stage.node_mut("tehran").kill();
+        let mut deposited = Vec::with_capacity(count);
+        let mut waiting = HashSet::new();
+        // The first waits until the line is given up.
+        for number in 0..=count {
+            let (document, file, _) = self.officer.notice()?;
+            let begin = Instant::now();
+            self.officer.client.send(CHANNEL, &file).await?;
+            let (_, at) = next(&mut self.feed, EventKind::Custody).await?;
+            waiting.insert(document.to_string());
+            if number > 0 {
+                deposited.push(at.duration_since(begin));
+            }
+        }
+        let begin = Instant::now();
+        self.stage.node_mut("tehran").start();
+        while !waiting.is_empty() {
+            let (told, _) = next(&mut self.feed, EventKind::Delivered).await?;
+            waiting.remove(&told);
+        }
+        Ok((deposited, begin.elapsed()))
+    }
+
     /// Sends so many with so many outstanding: deliveries a second.
     pub(crate) async fn pipeline(&mut self, count: usize, outstanding: usize) -> anyhow::Result<f64> {
         let mut files = Vec::with_capacity(count);
@@ -205,7 +221,7 @@ impl Line {
         let begin = Instant::now();
         let sending = tokio::spawn(send(files, self.officer.client.socket().to_owned(), room.clone()));
         while !waiting.is_empty() {
-            let (told, _) = next(&mut self.feed).await?;
+            let (told, _) = next(&mut self.feed, EventKind::Delivered).await?;
             if waiting.remove(&told) {
                 room.add_permits(1);
             }
@@ -231,9 +247,17 @@ async fn send(files: Vec<(DocumentId, SignedFile)>, socket: PathBuf, room: Arc<S
     }
 }
 
-async fn next(feed: &mut Feed) -> anyhow::Result<(String, Instant)> {
-    tokio::time::timeout(Duration::from_secs(30), feed.recv())
-        .await
-        .context("nothing was delivered for 30 s")?
-        .context("the feed ended")
+/// The next notice that came so far.
+async fn next(feed: &mut Feed, step: EventKind) -> anyhow::Result<(String, Instant)> {
+    let search = async {
+        loop {
+            match feed.recv().await {
+                Some((kind, document, at)) if kind == step => return Some((document, at)),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), search).await;
+    found.with_context(|| format!("nothing was {step} for 30 s"))?.context("the feed ended")
 }

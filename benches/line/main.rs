@@ -21,6 +21,8 @@ use statistics::{Spread, row};
 const SINGLE: usize = 1_000;
 /// Notices sent with [`OUTSTANDING`] under way.
 const PIPELINED: usize = 15_000;
+/// Notices given into custody.
+const KEPT: usize = 200;
 /// Notices under way at once.
 const OUTSTANDING: usize = 64;
 
@@ -57,6 +59,16 @@ async fn measure() -> anyhow::Result<()> {
     println!("\n{PIPELINED} notices with {OUTSTANDING} outstanding, delivered");
     let rate = line.pipeline(PIPELINED, OUTSTANDING).await?;
     println!("  {rate:8.0} notices a second (to reach: 1,500)");
+    println!("\n{KEPT} notices one by one for a node that is gone");
+    let (deposited, collected) = line.custody(KEPT).await?;
+    row(
+        "in custody: the mediator's signed word verified and durable at the sender",
+        &Spread::of(deposited.into_iter()),
+    );
+    println!(
+        "  {:.2} s from the start of that node until the last of them is receipted",
+        collected.as_secs_f64()
+    );
     println!("\nResident memory, MiB (to reach: 40 idle)");
     for ((name, idle), (_, loaded)) in idle.iter().zip(line.memory()?) {
         println!("  {name:<12} {idle:6.1} idle   {loaded:6.1} after the load");

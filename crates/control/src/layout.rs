@@ -91,6 +91,19 @@ impl DataDir {
         self.keys(serial).join("prekey.key")
     }
 
+    /// `keys/SERIAL/prekey-N.key`: a later prekey under the same card, made by the node; number 0 is the card's.
+    pub fn prekey_numbered(&self, serial: CardSerial, number: u64) -> PathBuf {
+        match number {
+            0 => self.prekey(serial),
+            later => self.keys(serial).join(format!("prekey-{later}.key")),
+        }
+    }
+
+    /// `keys/SERIAL/prekeys`: when each prekey was made and confirmed.
+    pub fn prekey_times(&self, serial: CardSerial) -> PathBuf {
+        self.keys(serial).join("prekeys")
+    }
+
     /// `channels/`.
     pub fn channels(&self) -> PathBuf {
         self.0.join("channels")

@@ -94,6 +94,13 @@ pub(crate) const COURIER_SILENCE: Duration = Duration::from_secs(600);
 /// How long after a custody stream has ended it is opened again; doubled with each failure, up to 32 times as long.
 pub(crate) const COURIER_AGAIN: Duration = Duration::from_millis(500);
 
+/// How old the newest prekey becomes before a new one is made. What was sealed to it stays readable for a thief of the node's keys for so long, and the
+/// charter's custody time.
+pub(crate) const PREKEY_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How often it is looked whether a prekey is to be made or erased. Their times are counted in days.
+pub(crate) const PREKEYS_TENDED: Duration = Duration::from_secs(60 * 60);
+
 /// How often a mediator looks for envelopes whose time has run out. Their time is counted in days.
 pub(crate) const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 

@@ -25,8 +25,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::Config,
+    defaults::PREKEYS_TENDED,
     home::{self, Channel, HomeError, Identity},
-    keystore::NodeKeys,
+    keystore::{NodeKeys, Prekeys},
     link::Links,
     recall::{self, Recalled},
     runtime::{
@@ -190,13 +191,20 @@ impl Line {
             });
             mediated = Some(kept);
         } else {
+            let prekeys = Arc::new(prekeys(data, identity, channels, &card)?);
             for installed in channels {
                 let machine = restore(shared, installed, &card, &keys)?;
-                let (handle, task) =
-                    channel::spawn(parts(shared, installed, machine, &keys, &transport, &links, &changed));
+                let (handle, task) = channel::spawn(parts(
+                    shared,
+                    installed,
+                    machine,
+                    (&keys, &prekeys),
+                    (&transport, &links, &changed),
+                ));
                 tasks.spawn(async move { task.await.unwrap_or(End::Failed) });
                 handles.push(handle);
             }
+            tasks.spawn(tend(prekeys, handles.clone(), shared.clock));
             let seen = handles.clone();
             current = Arc::new(move || {
                 seen.iter().map(|handle| (handle.id(), handle.roster().borrow().clone())).collect()
@@ -242,11 +250,11 @@ impl Line {
         for handle in &self.channels {
             handle.stop().await;
         }
-        if self.rosters.is_some() {
-            // A mediator's only waits for a failure.
-            tasks.channels.abort_all();
+        // What else runs beside the channels never ends by itself.
+        for _ in &self.channels {
+            tasks.channels.join_next().await;
         }
-        while tasks.channels.join_next().await.is_some() {}
+        tasks.channels.shutdown().await;
         self.stop.cancel();
         // Its own bug would have been logged by the panic.
         let _ = tasks.switchboard.join_next().await;
@@ -309,16 +317,14 @@ fn parts(
     shared: &Shared,
     installed: &Channel,
     machine: Machine,
-    keys: &NodeKeys,
-    transport: &Arc<dyn Transport>,
-    links: &Arc<Links>,
-    changed: &Arc<Notify>,
+    (keys, prekeys): (&NodeKeys, &Arc<Prekeys>),
+    (transport, links, changed): (&Arc<dyn Transport>, &Arc<Links>, &Arc<Notify>),
 ) -> channel::Parts {
     channel::Parts {
         name: Arc::clone(&installed.name),
         machine,
         secret: keys.session.clone(),
-        prekey: keys.prekey.clone(),
+        prekeys: Arc::clone(prekeys),
         clock: shared.clock,
         store: Arc::clone(&shared.store),
         service: shared.service.clone(),
@@ -327,6 +333,34 @@ fn parts(
         news: Arc::clone(&shared.news),
         roster_changed: Arc::clone(changed),
         urgent: Arc::clone(&shared.urgent),
+    }
+}
+
+/// The prekeys of our card, for whoever may hold them.
+fn prekeys(
+    data: &DataDir,
+    identity: &Identity,
+    channels: &[Channel],
+    card: &Verified<Card>,
+) -> Result<Prekeys, HomeError> {
+    let peers = channels.iter().flat_map(|channel| {
+        let others = channel.charter.parties.iter().filter(|party| party.id != identity.me);
+        others.map(|party| (channel.id(), party.id.clone()))
+    });
+    let kept = channels.iter().map(|channel| channel.charter.policy.custody_for.0).max();
+    Ok(Prekeys::read(data, card, peers.collect(), kept.unwrap_or_default())?)
+}
+
+/// Makes new prekeys and erases old ones in their time, for ever.
+async fn tend(prekeys: Arc<Prekeys>, channels: Vec<Handle>, clock: Clock) -> End {
+    let mut again = tokio::time::interval(PREKEYS_TENDED);
+    loop {
+        again.tick().await;
+        if let Some((number, prekey)) = prekeys.tend(clock.now().wall) {
+            for channel in &channels {
+                channel.new_prekey(number, prekey.clone()).await;
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         card::CardSerial,
         keys::{BadSignature, PublicKey, SecretKey, Signature},
         member::MemberId,
-        signed_prekey::SignedPrekey,
+        signed_prekey::{PrekeyNumber, SignedPrekey},
     },
     labels::Namespace,
     limits,
@@ -61,6 +61,20 @@ pub struct Confirm {
 impl Wire for Confirm {
     const LIMIT: usize = 32;
     const NAME: &'static str = "confirmation";
+}
+
+/// States that a prekey of the other side is held durably, or a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PrekeyHeld {
+    /// Under which card it was published.
+    pub card: CardSerial,
+    /// Its number.
+    pub number: PrekeyNumber,
+}
+
+impl Wire for PrekeyHeld {
+    const LIMIT: usize = 18;
+    const NAME: &'static str = "confirmation of a prekey";
 }
 
 /// A test of the line: asked by one node, answered by the other, each signing.
@@ -156,6 +170,8 @@ pub enum Frame {
     Close(CloseReason),
     /// A prekey of whoever sends it.
     Prekey(SignedPrekey),
+    /// A prekey is held.
+    PrekeyHeld(PrekeyHeld),
 }
 
 /// Why bytes are not a frame.
@@ -185,6 +201,7 @@ impl Frame {
             Self::LineTest(test) => (6, codec::encode(test)),
             Self::Close(reason) => (7, codec::encode(reason)),
             Self::Prekey(prekey) => (8, codec::encode(prekey)),
+            Self::PrekeyHeld(held) => (9, codec::encode(held)),
         };
         let mut bytes = Vec::with_capacity(content.len() + 1);
         bytes.push(kind);
@@ -205,6 +222,7 @@ impl Frame {
             6 => Self::LineTest(codec::decode(content)?),
             7 => Self::Close(codec::decode(content)?),
             8 => Self::Prekey(codec::decode(content)?),
+            9 => Self::PrekeyHeld(codec::decode(content)?),
             unknown => return Err(FrameError::UnknownKind(*unknown)),
         })
     }

@@ -5,12 +5,12 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use demarche_protocol::{
-    channel::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, Want},
+    channel::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, PrekeyHeld, Want},
     charter::Charter,
     codec::{self, Wire},
     document::SignedDocument,
     hash::{ChannelId, EntryHash, hex, sha256},
-    identity::{card::CardSerial, keys::SecretKey, member::MemberId},
+    identity::{card::CardSerial, keys::SecretKey, member::MemberId, signed_prekey::PrekeyNumber},
     time::Timestamp,
     transcript::{
         Effect, Entry, Head, Item, Pointer, Receipt, ReceiptKind, Seq, SignedReceipt, Transcript,
@@ -127,6 +127,7 @@ fn vector() -> Vector {
         ("close_misbehaved", Frame::Close(CloseReason::Misbehaved)),
         ("close_not_admitted", Frame::Close(CloseReason::NotAdmitted)),
         ("close_busy", Frame::Close(CloseReason::Busy)),
+        ("prekey_held", Frame::PrekeyHeld(PrekeyHeld { card: CardSerial(1), number: PrekeyNumber(4) })),
     ];
     Vector { channel, log, heads, held, opened, frames }
 }
@@ -197,7 +198,7 @@ fn every_frame_is_read_back_and_no_shorter_or_longer_one_is() {
         }
         assert!(Frame::decode(&[&bytes[..], &[0]].concat()).is_err(), "{name} and one byte more");
     }
-    assert_eq!(Frame::decode(&[8, 0]), Err(FrameError::UnknownKind(8)));
+    assert_eq!(Frame::decode(&[99, 0]), Err(FrameError::UnknownKind(99)));
 }
 
 #[test]
@@ -206,4 +207,5 @@ fn the_published_limits_are_those_of_the_code() {
     assert_eq!((Item::LIMIT, Hello::LIMIT, SignedDocument::LIMIT), (65_519, 65_519, 65_519));
     assert_eq!((Want::LIMIT, Confirm::LIMIT, LineTest::LIMIT), (128, 32, 256));
     assert_eq!((demarche_protocol::channel::SignedLineTest::LIMIT, CloseReason::LIMIT), (512, 1));
+    assert_eq!(PrekeyHeld::LIMIT, 18);
 }

@@ -1,6 +1,8 @@
 //! The node's own secrets, read from `keys/SERIAL/` and nowhere else. Every file must be a regular one of the node's own
 //! user and closed to all others, or the node refuses to start and names it (threat L2).
 
+mod prekeys;
+
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -15,10 +17,11 @@ use demarche_protocol::{
         card::{Card, CardSerial, Role},
         keys::SecretKey,
         openssh::{self, PrivateKeyError},
-        prekey::PrekeySecret,
     },
     session::SessionSecret,
 };
+pub(crate) use prekeys::Prekeys;
+
 /// The secrets that belong to one card.
 #[derive(Clone)]
 pub(crate) struct NodeKeys {
@@ -26,8 +29,6 @@ pub(crate) struct NodeKeys {
     pub node: SecretKey,
     /// The static key of live sessions; a mediator has none.
     pub session: Option<SessionSecret>,
-    /// Opens envelopes that are sealed to the prekey on the card; a mediator has none.
-    pub prekey: Option<PrekeySecret>,
 }
 
 /// Why the secrets of a card cannot be used.
@@ -89,14 +90,18 @@ pub(crate) fn read(data: &DataDir, card: &Card) -> Result<NodeKeys, KeystoreErro
     let node = read_node(&data.node_key(serial))?;
     named(node.public() == card.node, data.node_key(serial))?;
     let Role::Party { session: session_key, prekey: prekey_named } = &card.role else {
-        return Ok(NodeKeys { node, session: None, prekey: None });
+        return Ok(NodeKeys { node, session: None });
     };
     let session =
         read_line_file(&data.session_key(serial), secret_file::read_session, secret_file::SESSION_FORM)?;
     named(session.public() == *session_key, data.session_key(serial))?;
-    let prekey = read_line_file(&data.prekey(serial), secret_file::read_prekey, secret_file::PREKEY_FORM)?;
-    named(prekey.public() == *prekey_named, data.prekey(serial))?;
-    Ok(NodeKeys { node, session: Some(session), prekey: Some(prekey) })
+    // It is erased in time, when later ones have taken its place.
+    if data.prekey(serial).exists() || !data.prekey_times(serial).exists() {
+        let prekey =
+            read_line_file(&data.prekey(serial), secret_file::read_prekey, secret_file::PREKEY_FORM)?;
+        named(prekey.public() == *prekey_named, data.prekey(serial))?;
+    }
+    Ok(NodeKeys { node, session: Some(session) })
 }
 
 /// Checks every key file here, whatever card it belongs to.

@@ -14,7 +14,7 @@ mod mail;
 pub(crate) mod names;
 pub(crate) mod news;
 mod places;
-mod random;
+pub(crate) mod random;
 pub(crate) mod roster_stream;
 pub(crate) mod rosters;
 pub(crate) mod switchboard;

@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Batch, Channel, CommitFailure, Confirm, Event, Frame, Output, Record, Refusal, RequestId, Ticket,
+    Batch, Channel, CommitFailure, Confirm, Event, Frame, Output, PrekeyHeld, Record, Refusal, RequestId,
+    Ticket,
     custody::{Deposited, ParcelId},
 };
 use crate::{
@@ -64,6 +65,8 @@ pub(super) enum Then {
     InCustody { parcel: ParcelId, entries: Vec<EntryHash>, peer: MemberId, mediator: MemberId },
     /// Tell a mediator that what it handed us is here.
     Collected { mediator: MemberId, envelope: EnvelopeHash, all: bool },
+    /// Tell a peer that its prekey is here.
+    PrekeyHeld { to: MemberId, held: PrekeyHeld },
     /// Tell a mediator something.
     Tell { mediator: MemberId, message: ToMediator },
 }
@@ -80,6 +83,7 @@ impl Then {
             | Self::Gossip { .. }
             | Self::InCustody { .. }
             | Self::Collected { .. }
+            | Self::PrekeyHeld { .. }
             | Self::Tell { .. } => None,
         }
     }
@@ -304,6 +308,7 @@ impl Channel {
             Then::Collected { mediator, envelope, all } => {
                 self.say_ended(now, &mediator, envelope, Stated::Collected { all });
             }
+            Then::PrekeyHeld { to, held } => self.answer(&to, Frame::PrekeyHeld(held)),
             Then::Tell { mediator, message } => self.tell(&mediator, message),
             Then::Receipted { receipt, id } => {
                 if matches!(receipt.kind, ReceiptKind::Opened(_)) {

@@ -22,16 +22,12 @@ use super::{
 use crate::{
     custody::{
         NotKept, SignedStatement, Stated, Statement, ToMediator,
-        message::{Keeps, Named, Published},
+        message::{Keeps, Named},
     },
     envelope::Salt,
     frame::FrameError,
     hash::{EntryHash, EnvelopeHash},
-    identity::{
-        card::{CardSerial, Prekey},
-        member::MemberId,
-        signed_prekey::{PrekeyNumber, SignedPrekey},
-    },
+    identity::member::MemberId,
     limits,
     time::Now,
     transcript::ReceiptId,
@@ -51,19 +47,6 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// A parcel: what one envelope is to hold. The mark for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParcelId(pub u64);
-
-/// To whom a parcel is sealed: a party, its node's card, and the newest prekey known under it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addressee {
-    /// The party.
-    pub member: MemberId,
-    /// The card of its node.
-    pub card: CardSerial,
-    /// The number of the prekey under that card.
-    pub number: PrekeyNumber,
-    /// The prekey.
-    pub prekey: Prekey,
-}
 
 /// A mediator's word for an envelope of ours, with what only we know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -123,7 +106,6 @@ pub(super) struct Custody {
     covered: BTreeMap<(MemberId, MemberId), BTreeMap<Thing, Option<Duration>>>,
     /// How often something was collected and not confirmed.
     in_vain: BTreeMap<Thing, u32>,
-    prekeys: BTreeMap<(MemberId, CardSerial), (PrekeyNumber, Prekey)>,
 }
 
 struct InCustody {
@@ -180,7 +162,7 @@ impl Custody {
     }
 
     /// The mediators to which something can be said.
-    fn answering(&self) -> impl Iterator<Item = &MemberId> {
+    pub(super) fn answering(&self) -> impl Iterator<Item = &MemberId> {
         self.mediators.iter().filter(|(_, attendance)| attendance.up).map(|(mediator, _)| mediator)
     }
 }
@@ -192,10 +174,7 @@ impl Channel {
         }
         self.mediator_down(mediator);
         self.custody.mediators.insert(mediator.clone(), Attendance { up: true, ..Attendance::default() });
-        if let Some(prekey) = self.own_prekey.clone() {
-            let published = Published { channel: self.transcript.channel(), prekey };
-            self.tell(mediator, ToMediator::Prekey(published));
-        }
+        self.tell_prekey(mediator);
         let channel = self.transcript.channel();
         self.tell(mediator, ToMediator::Ends(channel));
         self.ask_for_next(now, mediator);
@@ -322,15 +301,6 @@ impl Channel {
     fn is_nearly_full(&self, mediator: &MemberId, peer: &MemberId) -> bool {
         let used = self.custody.mediators.get(mediator).and_then(|known| known.used.get(peer));
         used.is_some_and(|used| *used > self.config.charter.policy.custody.0 / 4 * 3)
-    }
-
-    /// To which key something for a peer is sealed; none while no card of it is known.
-    pub(super) fn addressee(&self, peer: &MemberId) -> Option<Addressee> {
-        let card = self.roster.current(peer)?;
-        let of_card = || card.prekey().map(|prekey| (PrekeyNumber::OF_CARD, prekey.clone()));
-        let known = self.custody.prekeys.get(&(peer.clone(), card.serial)).cloned();
-        let (number, prekey) = known.or_else(of_card)?;
-        Some(Addressee { member: peer.clone(), card: card.serial, number, prekey })
     }
 
     /// A mediator answered for a parcel: it keeps it.
@@ -537,7 +507,7 @@ impl Channel {
     ) {
         let Some(frames) = opened else {
             let Some(mediator) = from else { return };
-            let newest = self.own_prekey.clone();
+            let newest = self.prekeys.own().cloned();
             return self.say_ended(now, mediator, envelope, Stated::Unopenable { newest });
         };
         if !self.commits.have_room_for(frames.len()) {
@@ -578,49 +548,6 @@ impl Channel {
 
     fn mediator_refused(&mut self, mediator: &MemberId, why: String) {
         self.emit(Event::MediatorRefused { mediator: mediator.clone(), why });
-    }
-
-    /// Our prekey is to be sealed to from now on.
-    pub(super) fn publish_prekey(&mut self, number: PrekeyNumber, prekey: &Prekey) {
-        let signed = SignedPrekey::publish(&self.config.card, number, prekey, &self.config.key);
-        self.own_prekey = Some(signed.clone());
-        let channel = self.transcript.channel();
-        for mediator in self.custody.answering().cloned().collect::<Vec<_>>() {
-            self.tell(&mediator, ToMediator::Prekey(Published { channel, prekey: signed.clone() }));
-        }
-        for peer in self.peers.keys().cloned().collect::<Vec<_>>() {
-            self.answer(&peer, Frame::Prekey(signed.clone()));
-        }
-    }
-
-    /// A prekey of a peer, from whatever source.
-    pub(super) fn prekey_received(&mut self, signed: &SignedPrekey) {
-        let peer = match signed.claims() {
-            Ok((peer, ..)) => peer,
-            Err(why) => return self.sealed_refused(&why.to_string()),
-        };
-        let Some(card) = self.roster.current(&peer) else { return };
-        match signed.verify(card) {
-            Ok((number, _)) => {
-                let known = self.custody.prekeys.get(&(peer, card.serial)).map(|(known, _)| *known);
-                if known.is_none_or(|known| known < number) && !self.commits.is_full() {
-                    self.commit(vec![Prepared::Prekey(signed.clone())], Vec::new());
-                }
-            }
-            Err(why) => self.peer_refused(&peer, format!("a prekey that is refused: {why}")),
-        }
-    }
-
-    /// Takes a durable prekey into the state.
-    pub(super) fn apply_prekey(&mut self, signed: &SignedPrekey) {
-        // It was checked before the commit.
-        if let Ok((member, card, number, prekey)) = signed.claims() {
-            let known =
-                self.custody.prekeys.entry((member, card)).or_insert_with(|| (number, prekey.clone()));
-            if known.0 < number {
-                *known = (number, prekey);
-            }
-        }
     }
 
     /// When something becomes late that a mediator could be given, or is to be tried again.

@@ -6,7 +6,8 @@ use bincode::{Decode, Encode};
 
 use super::{
     Frame,
-    custody::{Addressee, Deposited, ParcelId},
+    custody::{Deposited, ParcelId},
+    prekeys::Addressee,
 };
 use crate::{
     codec::Wire,
@@ -380,6 +381,13 @@ pub enum Event {
         peer: MemberId,
         /// Why.
         why: NotKept,
+    },
+    /// A peer holds a prekey of ours durably, or a later one than that.
+    PrekeyHeld {
+        /// The peer.
+        peer: MemberId,
+        /// Its number under our card.
+        number: PrekeyNumber,
     },
     /// What a mediator said or brought was refused.
     MediatorRefused {

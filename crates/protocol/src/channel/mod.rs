@@ -16,6 +16,7 @@ mod line_test;
 mod pace;
 mod path;
 mod peer;
+mod prekeys;
 mod receive;
 mod restore;
 mod want;
@@ -23,12 +24,15 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use crate::frame::{CloseReason, Confirm, Frame, FrameError, Hello, LineTest, SignedLineTest, Want};
-pub use custody::{Addressee, Deposited, ParcelId};
+pub use crate::frame::{
+    CloseReason, Confirm, Frame, FrameError, Hello, LineTest, PrekeyHeld, SignedLineTest, Want,
+};
+pub use custody::{Deposited, ParcelId};
 pub use evidence::Evidence;
 pub use io::{
     Batch, CommitFailure, Event, Input, LineTestResult, Outgoing, Output, Record, Refusal, RequestId, Ticket,
 };
+pub use prekeys::Addressee;
 pub use restore::RestoreError;
 
 use crate::{
@@ -39,7 +43,6 @@ use crate::{
         keys::SecretKey,
         member::MemberId,
         roster::Roster,
-        signed_prekey::SignedPrekey,
     },
     time::Now,
     transcript::Transcript,
@@ -48,6 +51,7 @@ use commit::Commits;
 use custody::Custody;
 use line_test::LineTests;
 use peer::Peer;
+use prekeys::Prekeys;
 use writer::Writer;
 
 /// What a channel is made of before anything has been said.
@@ -77,8 +81,7 @@ pub struct Channel {
     peers: BTreeMap<MemberId, Peer>,
     line_tests: LineTests,
     custody: Custody,
-    /// Our newest prekey; none while that is the one on our card.
-    own_prekey: Option<SignedPrekey>,
+    prekeys: Prekeys,
     outputs: VecDeque<Output>,
     wake: Option<std::time::Duration>,
     /// How often something was refused.

@@ -146,9 +146,7 @@ impl Channel {
         if let Some(state) = self.peers.get_mut(peer) {
             state.path_up(now, hello);
         }
-        if let Some(prekey) = self.own_prekey.clone() {
-            self.answer(peer, Frame::Prekey(prekey));
-        }
+        self.show_prekey(peer);
         // Question or answer may have been lost with the path that this one replaces.
         self.line_tests_lost(peer);
     }

@@ -57,6 +57,7 @@ impl Channel {
             Frame::Want(want) => self.wanted(peer, &want),
             Frame::LineTest(test) => self.line_test_received(now, peer, test),
             Frame::Prekey(prekey) => self.prekey_received(&prekey),
+            Frame::PrekeyHeld(held) => self.prekey_held(peer, held),
             // The session's driver has ended it; the path goes down.
             Frame::Close(_) => {}
         }
@@ -77,7 +78,12 @@ impl Channel {
             Frame::Card(document) => self.roster_received(now, None, &document),
             Frame::Prekey(prekey) => self.prekey_received(&prekey),
             // Only a session vouches for these; no envelope with one of them opens.
-            Frame::Hello(_) | Frame::Confirm(_) | Frame::Want(_) | Frame::LineTest(_) | Frame::Close(_) => {}
+            Frame::Hello(_)
+            | Frame::Confirm(_)
+            | Frame::Want(_)
+            | Frame::LineTest(_)
+            | Frame::Close(_)
+            | Frame::PrekeyHeld(_) => {}
         }
     }
 

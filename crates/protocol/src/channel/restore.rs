@@ -8,6 +8,7 @@ use super::{
     custody::Custody,
     line_test::LineTests,
     peer::Peer,
+    prekeys::Prekeys,
     writer::Writer,
 };
 use crate::{
@@ -69,7 +70,7 @@ impl Channel {
             peers,
             line_tests: LineTests::default(),
             custody: Custody::default(),
-            own_prekey: None,
+            prekeys: Prekeys::default(),
             outputs: VecDeque::new(),
             wake: None,
             refusals: 0,

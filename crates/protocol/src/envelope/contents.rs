@@ -103,9 +103,9 @@ pub(super) fn read(bytes: &[u8], says: ContentHash) -> Result<Vec<Result<Frame, 
 }
 
 /// Whether a frame of this kind bears signatures of its own, and so says something outside a session: entries, receipts, documents
-/// of the roster. Whether one that is invented later does, whoever knows it will say.
+/// of the roster, prekeys. Whether one that is invented later does, whoever knows it will say.
 const fn travels(kind: u8) -> bool {
-    matches!(kind, 1 | 2 | 4 | 8..)
+    matches!(kind, 1 | 2 | 4 | 8 | 10..)
 }
 
 /// Power of two that holds so many bytes.
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(changed(&|bytes| bytes.truncate(HEADER)), malformed);
         assert_eq!(changed(&|bytes| bytes[HEADER - 1] += 1), malformed, "half a frame after the last");
         assert_eq!(changed(&|bytes| bytes[HEADER + 1] += 1), malformed, "a frame that ends beyond them");
-        for kind in [0, 3, 5, 6, 7] {
+        for kind in [0, 3, 5, 6, 7, 9] {
             assert_eq!(changed(&|bytes| bytes[HEADER + 2] = kind), malformed, "kind {kind}");
         }
         let frames = changed(&|bytes| bytes[HEADER + 2] = 99).unwrap();

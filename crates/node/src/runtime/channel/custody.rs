@@ -8,7 +8,7 @@ use demarche_protocol::{
     custody::{NotKept, Stated, ToCapital, ToMediator},
     envelope::{Envelope, Recipient, Salt},
     hash::EnvelopeHash,
-    identity::{member::MemberId, prekey::PrekeySecret, signed_prekey::PrekeyNumber},
+    identity::member::MemberId,
 };
 
 use super::task::Task;
@@ -79,9 +79,10 @@ impl Task {
     /// What is in an envelope for us; none when it does not open.
     fn open_envelope(&mut self, envelope: &Envelope) -> Option<Vec<Result<Frame, FrameError>>> {
         let is_ours = envelope.channel() == self.id() && envelope.to() == self.machine.me();
-        let secret = self.prekey_for(envelope).filter(|_| is_ours);
+        let (card, number) = envelope.prekey();
+        let secret = self.prekeys.secret(card, number).filter(|_| is_ours);
         let opened = secret.ok_or_else(|| "it is sealed to a prekey that is not here".to_owned());
-        let opened = opened.and_then(|secret| envelope.open(secret).map_err(|why| why.to_string()));
+        let opened = opened.and_then(|secret| envelope.open(&secret).map_err(|why| why.to_string()));
         opened
             .map_err(|why| {
                 if self.throttle.admits("custody", &why) {
@@ -89,11 +90,6 @@ impl Task {
                 }
             })
             .ok()
-    }
-
-    fn prekey_for(&self, envelope: &Envelope) -> Option<&PrekeySecret> {
-        let (card, number) = envelope.prekey();
-        self.prekey.as_ref().filter(|_| card == self.machine.card().serial && number == PrekeyNumber::OF_CARD)
     }
 
     /// Seals what is owed and gives it to a mediator.

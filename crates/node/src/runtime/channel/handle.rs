@@ -6,7 +6,7 @@ use demarche_protocol::{
     channel::{Channel as Machine, LineTestResult, Refusal},
     document::SignedDocument,
     hash::{ChannelId, DocumentId, EntryHash},
-    identity::{member::MemberId, roster::Roster},
+    identity::{card::Prekey, member::MemberId, roster::Roster, signed_prekey::PrekeyNumber},
     transcript::{Head, Receipt},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,6 +55,7 @@ pub(super) enum Message {
     Query(Query),
     Incoming(Incoming),
     Mail(Mail),
+    NewPrekey(PrekeyNumber, Prekey),
     LinksChanged,
     Stop,
 }
@@ -125,6 +126,11 @@ impl Handle {
     /// Hands over what the courier has for this channel.
     pub(in crate::runtime) async fn mail(&self, mail: Mail) {
         let _ = self.messages.send(Message::Mail(mail)).await;
+    }
+
+    /// A new prekey is to be sealed to.
+    pub(crate) async fn new_prekey(&self, number: PrekeyNumber, prekey: Prekey) {
+        let _ = self.messages.send(Message::NewPrekey(number, prekey)).await;
     }
 
     /// A way became usable.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use demarche_protocol::{
-    channel::Channel as Machine, hash::ChannelId, identity::prekey::PrekeySecret, session::SessionSecret,
-    transcript::Head,
+    channel::Channel as Machine, hash::ChannelId, session::SessionSecret, transcript::Head,
 };
 use tokio::sync::Notify;
 
 use crate::{
+    keystore::Prekeys,
     link::Links,
     runtime::{clock::Clock, news::News},
     store::{self, Store},
@@ -21,8 +21,8 @@ pub(crate) struct Parts {
     pub(crate) machine: Machine,
     /// The secret of the session key on our card; without one there is no session.
     pub(crate) secret: Option<SessionSecret>,
-    /// The secret of the prekey on our card.
-    pub(crate) prekey: Option<PrekeySecret>,
+    /// The secrets that open envelopes.
+    pub(crate) prekeys: Arc<Prekeys>,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) service: store::Service,

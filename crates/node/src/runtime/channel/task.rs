@@ -17,7 +17,7 @@ use demarche_protocol::{
     dispatch::Precedence,
     document::SignedDocument,
     hash::ChannelId,
-    identity::{member::MemberId, prekey::PrekeySecret, roster::Roster},
+    identity::{member::MemberId, roster::Roster},
     limits::CLOCK_SKEW,
     session::{SessionId, Sessions},
     transcript::{Effect, Facts, Head, Receipt},
@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     defaults::{DRAIN_WITHIN, REQUESTS},
+    keystore::Prekeys,
     link::Links,
     runtime::{
         clock::Clock,
@@ -95,8 +96,7 @@ pub(super) struct Task {
     commits: Commits,
     answers: Answers,
     items: Items,
-    /// Opens what is sealed to our card.
-    pub(super) prekey: Option<PrekeySecret>,
+    pub(super) prekeys: Arc<Prekeys>,
     pub(super) post: Post,
     acknowledgements: Acknowledgements,
     messages: mpsc::Receiver<Message>,
@@ -118,7 +118,10 @@ pub(super) struct Task {
 /// Starts a channel's task.
 pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
     let now = parts.clock.now();
-    let machine = parts.machine;
+    let mut machine = parts.machine;
+    if let Some((number, prekey)) = parts.prekeys.newest() {
+        machine.handle(now, Input::NewPrekey { number, prekey });
+    }
     let id = machine.transcript().channel();
     let charter = machine.transcript().charter().clone();
     let peers: Vec<MemberId> =
@@ -153,7 +156,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         commits,
         answers,
         items: Items::default(),
-        prekey: parts.prekey,
+        prekeys: parts.prekeys,
         post: Post::default(),
         acknowledgements,
         messages,
@@ -364,6 +367,7 @@ impl Task {
             }
             Message::Incoming(incoming) => self.incoming(incoming),
             Message::Mail(mail) => self.mail(mail),
+            Message::NewPrekey(number, prekey) => self.input(Input::NewPrekey { number, prekey }),
             Message::LinksChanged => self.retry_all(),
             Message::Stop => {
                 let by = self.clock.now().monotonic + DRAIN_WITHIN;
@@ -545,6 +549,9 @@ impl Task {
                 self.custody_ended(&peer, &mediator, &says, entries.len());
             }
             Event::CustodyRefused { mediator, peer, why } => self.custody_refused(&peer, &mediator, why),
+            Event::PrekeyHeld { peer, number } => {
+                self.prekeys.held(channel, &peer, number, self.clock.now().wall);
+            }
             Event::MediatorRefused { mediator, why } => {
                 if self.throttle.admits(mediator.as_str(), &why) {
                     tracing::warn!(mediator = mediator.as_str(), why, "something of its custody was refused");
