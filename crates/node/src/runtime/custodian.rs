@@ -253,7 +253,7 @@ impl Custodian {
             Turned::Answer(answer) => office.tell(&party, answer),
             Turned::Change(change) => self.change(office, &mut keeper, change, &party, channel).await,
         }
-        hand_out(office, &keeper).await;
+        hand_out(office, &mut keeper).await;
     }
 
     /// Makes a change durable and tells whom it concerns; a deposit that cannot be kept is refused by name.
@@ -309,7 +309,13 @@ impl Custodian {
 }
 
 /// Hands the newest envelope to each party that waits for one.
-async fn hand_out(office: &Office, keeper: &Keeper) {
+async fn hand_out(office: &Office, keeper: &mut Keeper) {
+    while hand_out_next(office, keeper).await {}
+}
+
+/// True when one could not be read and whoever waited for it may have another.
+async fn hand_out_next(office: &Office, keeper: &mut Keeper) -> bool {
+    let mut again = false;
     let wanting: Vec<(MemberId, EnvelopeHash)> = {
         let mut attendants = office.attendants();
         let next = |(party, attendant): (&MemberId, &mut Attendant)| {
@@ -325,7 +331,15 @@ async fn hand_out(office: &Office, keeper: &Keeper) {
         let kept = read.ok().and_then(Result::ok).flatten();
         match kept.and_then(|bytes| codec::decode::<Kept>(&bytes).ok()) {
             Some(Kept::Waits { envelope, .. }) => office.tell(&party, ToCapital::Envelope(envelope)),
-            _ => tracing::error!(envelope = name.short(), "an envelope in custody cannot be read any more"),
+            _ => {
+                tracing::error!(envelope = name.short(), "an envelope in custody cannot be read any more");
+                keeper.lose(name);
+                if let Some(attendant) = office.attendants().get_mut(&party) {
+                    attendant.wants = true;
+                }
+                again = true;
+            }
         }
     }
+    again
 }

@@ -245,16 +245,7 @@ impl Keeper {
     /// What was asked for is durable: who hears of it. An envelope that came to wait is for whoever asks [`Keeper::next`].
     pub fn apply(&mut self, change: Change) -> Option<(MemberId, ToCapital)> {
         let Change { name, kept } = change;
-        if let Some(old) = self.known.remove(&name) {
-            if let State::Waits { at, .. } = old.state
-                && let Some(waiting) = self.waiting.get_mut(&old.to)
-            {
-                waiting.remove(&(at, name));
-            }
-            if let Some(used) = self.used.get_mut(&(old.from, old.to)) {
-                *used = used.saturating_sub(old.size);
-            }
-        }
+        self.take_out(name);
         let kept = kept?;
         self.restore(name, &kept);
         let known = self.known.get(&name)?;
@@ -263,6 +254,11 @@ impl Keeper {
             State::Ended(statement) => ToCapital::Ended(statement.clone()),
         };
         Some((known.from.clone(), told))
+    }
+
+    /// What is under this name on the disk cannot be read any more: others are handed out instead. Its depositor still owes what it held.
+    pub fn lose(&mut self, name: EnvelopeHash) {
+        self.take_out(name);
     }
 
     /// The newest envelope that waits for a party.
@@ -312,6 +308,18 @@ impl Keeper {
     pub fn expires_at(&self) -> Option<Timestamp> {
         let (at, _) = self.waiting.values().filter_map(BTreeSet::first).min()?;
         Some(at.plus(self.keep_for))
+    }
+
+    fn take_out(&mut self, name: EnvelopeHash) {
+        let Some(old) = self.known.remove(&name) else { return };
+        if let State::Waits { at, .. } = old.state
+            && let Some(waiting) = self.waiting.get_mut(&old.to)
+        {
+            waiting.remove(&(at, name));
+        }
+        if let Some(used) = self.used.get_mut(&(old.from, old.to)) {
+            *used = used.saturating_sub(old.size);
+        }
     }
 
     fn used(&self, from: &MemberId, to: &MemberId) -> u64 {
