@@ -186,7 +186,7 @@ impl Line {
 
     fn tcp_bytes(&self) -> anyhow::Result<u64> {
         let sender = self.nodes().find(|node| node.name == "washington").context("no sender")?;
-        sender.tcp_bytes(self.stage.port)
+        sender.tcp_bytes(self.stage.port("muscat"))
     }
 
     fn nodes(&self) -> impl Iterator<Item = Process> {
