@@ -13,7 +13,7 @@ use std::{
 use demarche_protocol::time::Timestamp;
 
 use crate::{
-    defaults::FAILED_WAY,
+    defaults::{FAILED_WAY, QUIET_WAY},
     runtime::clock::wall,
     transport::{NodeId, Refusal, TransportEvent},
 };
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) rtt: Option<Duration>,
     /// When anything was heard over it.
     pub(crate) last_heard: Option<Timestamp>,
+    /// The same by the clock that does not jump.
+    heard_at: Option<Instant>,
 }
 
 impl Link {
@@ -47,7 +49,18 @@ impl Link {
             address: None,
             rtt: None,
             last_heard: None,
+            heard_at: None,
         }
+    }
+
+    fn heard(&mut self, now: Timestamp) {
+        self.last_heard = Some(now);
+        self.heard_at = Some(Instant::now());
+    }
+
+    /// It stands, and no ping was answered on it for a while.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.heard_at.is_some_and(|at| now >= at + QUIET_WAY)
     }
 
     fn goes_up(&mut self, now: Timestamp) {
@@ -56,7 +69,7 @@ impl Link {
         }
         self.up = true;
         self.cause = None;
-        self.last_heard = Some(now);
+        self.heard(now);
     }
 
     fn goes_down(&mut self, now: Timestamp, why: &str) {
@@ -125,6 +138,7 @@ impl Links {
                 link.cause = Some(one_line(reason));
             }
             TransportEvent::CircuitUp { peer, via } => {
+                state.failed.remove(&(*peer, *via));
                 state.circuit(*peer, *via, now).goes_up(now);
                 return true;
             }
@@ -137,7 +151,7 @@ impl Links {
                     None => state.direct(*peer, now),
                 };
                 link.rtt = Some(*rtt);
-                link.last_heard = Some(now);
+                link.heard(now);
             }
             TransportEvent::PeerConnected { node, from, .. } => {
                 let link = state.direct(*node, now);
@@ -182,7 +196,7 @@ impl Links {
     }
 
     /// The connected mediator over which a peer is best reached: one that has not failed just now, else the one whose failure is
-    /// longest ago; of those one over which a circuit stands, then the nearest.
+    /// longest ago; of those one that answers pings, then one over which a circuit stands, then the nearest.
     pub(crate) fn best(&self, peer: NodeId, mediators: &[NodeId]) -> Option<NodeId> {
         self.best_at(peer, mediators, Instant::now()).map(|(via, _)| via)
     }
@@ -200,8 +214,10 @@ impl Links {
         let failed = |node| state.failed.get(&(peer, node)).copied().filter(|at| now < *at + FAILED_WAY);
         let best = up.min_by_key(|node| {
             let circuit = state.circuits.get(&(peer, **node)).is_some_and(|link| link.up);
-            let rtt = state.direct.get(node).and_then(|link| link.rtt);
-            (failed(**node), !circuit, rtt.unwrap_or(Duration::MAX))
+            let direct = state.direct.get(node);
+            let quiet = direct.is_some_and(|link| link.is_quiet(now));
+            let rtt = direct.and_then(|link| link.rtt);
+            (failed(**node), quiet, !circuit, rtt.unwrap_or(Duration::MAX))
         });
         best.map(|best| (*best, failed(*best)))
     }

@@ -71,7 +71,7 @@ enum Waiting {
     Append(Reply<Recorded>),
     Opened(Reply<Receipt>),
     Roster(Option<Reply<()>>),
-    LineTest(Reply<LineTestResult>),
+    LineTest(Option<Reply<LineTestResult>>),
 }
 
 pub(super) struct Task {
@@ -266,10 +266,12 @@ impl Task {
     fn poll_session(&mut self, cx: &mut Context<'_>, peer: &MemberId, id: SessionId) -> bool {
         for taken in 0..FRAMES_A_TURN {
             let Some(live) = self.lines.get_mut(peer).and_then(|line| line.live(id)) else { return true };
-            match live.poll_frame(cx) {
+            let polled = live.poll_frame(cx);
+            self.listen(peer, id);
+            match polled {
                 Poll::Pending => return taken > 0,
                 Poll::Ready(Err(why)) => {
-                    self.lose(peer, id, &why.to_string());
+                    self.break_off(peer, id, &why.to_string());
                     return true;
                 }
                 Poll::Ready(Ok(frame)) => self.received(peer, id, frame),
@@ -282,6 +284,7 @@ impl Task {
         let now = self.clock.now();
         let Some(line) = self.lines.get_mut(peer) else { return };
         line.state.last_heard = Some(now.wall);
+        line.sessions.heard(id, frame.as_ref().map_or(0, Frame::answers), now);
         let worn = line.live(id).is_some_and(|live| live.is_worn());
         let decisions = match &frame {
             Some(Frame::Close(reason)) => {
@@ -374,6 +377,11 @@ impl Task {
             let _ = reply.send(Err(Refusal::NoPath(peer)));
             return;
         }
+        self.test_line(peer, Some(reply));
+    }
+
+    /// Asks the peer over the session in use; without anybody to tell, to hear whether it answers.
+    pub(super) fn test_line(&mut self, peer: MemberId, reply: Option<Reply<LineTestResult>>) {
         let request = self.wait(Waiting::LineTest(reply));
         self.input(Input::LineTest { request, peer });
     }
@@ -391,7 +399,8 @@ impl Task {
 
     fn wait(&mut self, waiting: Waiting) -> RequestId {
         // A line test whose path went is never answered; whoever waited has given up.
-        self.waiting.retain(|_, waiting| !matches!(waiting, Waiting::LineTest(reply) if reply.is_closed()));
+        let gone = |waiting: &Waiting| matches!(waiting, Waiting::LineTest(Some(reply)) if reply.is_closed());
+        self.waiting.retain(|_, waiting| !gone(waiting));
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.waiting.insert(request, waiting);
@@ -428,7 +437,7 @@ impl Task {
                     continue;
                 };
                 if let Poll::Ready(Err(why)) = session.poll_write(cx) {
-                    self.lose(&peer, id, &why.to_string());
+                    self.break_off(&peer, id, &why.to_string());
                     busy = true;
                     continue;
                 }
@@ -478,11 +487,13 @@ impl Task {
                 }
             }
         };
-        let Some((id, live)) = self.lines.get_mut(peer).and_then(PeerLine::in_use) else { return };
+        let now = self.clock.now();
+        let Some(line) = self.lines.get_mut(peer) else { return };
+        let Some(id) = line.sessions.in_use() else { return };
         if let Frame::Close(reason) = frame {
             return self.close(peer, id, reason);
         }
-        if let Err(why) = live.queue(&frame) {
+        if let Err(why) = line.say(id, &frame, now) {
             tracing::error!(peer = peer.as_str(), %why, "a frame was not sealed");
         }
     }
@@ -511,7 +522,7 @@ impl Task {
                 if result.skew() <= CLOCK_SKEW {
                     self.news.over(channel, Some(&result.peer), Cause::Clock);
                 }
-                if let Some(Waiting::LineTest(reply)) = self.waiting.remove(&request) {
+                if let Some(Waiting::LineTest(Some(reply))) = self.waiting.remove(&request) {
                     let _ = reply.send(Ok(result));
                 }
             }
@@ -577,12 +588,12 @@ impl Task {
     fn refuse(&mut self, request: RequestId, why: &Refusal) {
         let why = why.clone();
         match self.waiting.remove(&request) {
-            None => {}
+            None | Some(Waiting::LineTest(None)) => {}
             Some(Waiting::Append(reply)) => drop(reply.send(Err(why))),
             Some(Waiting::Opened(reply)) => drop(reply.send(Err(why))),
             Some(Waiting::Roster(Some(reply))) => drop(reply.send(Err(why))),
             Some(Waiting::Roster(None)) => tracing::warn!(%why, "a card was refused"),
-            Some(Waiting::LineTest(reply)) => drop(reply.send(Err(why))),
+            Some(Waiting::LineTest(Some(reply))) => drop(reply.send(Err(why))),
         }
     }
 
