@@ -181,7 +181,7 @@ pub(crate) fn status(level: Verdict) -> Status {
         cause: cause.clone(),
         since: Some(now()),
         last_heard: Some(now()),
-        paths: vec![Path { via: "muscat".to_owned(), state, rtt_ms: up.then_some(1.25) }],
+        paths: vec![Path { via: "muscat".to_owned(), state, carries: up, rtt_ms: up.then_some(1.25) }],
         to_deliver: u64::from(!up),
     };
     let verdict = cause.unwrap_or_else(|| "line open to tehran via muscat".to_owned());

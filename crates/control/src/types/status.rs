@@ -121,6 +121,9 @@ pub struct Path {
     pub via: String,
     /// How it is.
     pub state: LinkState,
+    /// Whether what is said goes over it now; the others stand by.
+    #[serde(default)]
+    pub carries: bool,
     /// The newest round trip, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f64>,

@@ -190,6 +190,11 @@ impl Links {
         self.lock().failed.insert((peer, via), Instant::now());
     }
 
+    /// Whether a peer was not reached over a mediator just now.
+    pub(crate) fn has_failed(&self, peer: NodeId, via: NodeId) -> bool {
+        self.lock().failed.get(&(peer, via)).is_some_and(|at| Instant::now() < *at + FAILED_WAY)
+    }
+
     /// A mediator carries a session with a peer.
     pub(crate) fn carried(&self, peer: NodeId, via: NodeId) {
         self.lock().failed.remove(&(peer, via));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use demarche_protocol::{
-    channel::{CloseReason, Frame, Input},
+    channel::{CloseReason, Frame, Input, LineTestResult, Refusal},
     hash::DocumentId,
     identity::{Verified, member::MemberId, roster::Roster},
     session::{Decision, Ending, SessionError, SessionId, Sessions},
@@ -12,7 +12,10 @@ use demarche_protocol::{
 };
 use tokio::task::JoinHandle;
 
-use super::task::Task;
+use super::{
+    handle::Reply,
+    task::{Task, Waiting},
+};
 use crate::{
     defaults::UNNAMED_STREAMS,
     runtime::{
@@ -375,6 +378,24 @@ impl Task {
         if let Some(Way { peer, via }) = way {
             self.links.failed(peer, via);
         }
+    }
+
+    /// Asks the peer over the session in use, if that is carried by the mediator whose path is to be tested.
+    pub(super) fn line_test(&mut self, peer: MemberId, via: &MemberId, reply: Reply<LineTestResult>) {
+        let node = self.machine.roster().current(via).map(|card| node_of(card));
+        let used = self.lines.get(&peer).filter(|line| line.state.up).and_then(|line| line.state.via);
+        if used.is_none() || used != node {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(Refusal::NoPath(peer)));
+            return;
+        }
+        self.test_line(peer, Some(reply));
+    }
+
+    /// Asks the peer over the session in use; without anybody to tell, to hear whether it answers.
+    fn test_line(&mut self, peer: MemberId, reply: Option<Reply<LineTestResult>>) {
+        let request = self.wait(Waiting::LineTest(reply));
+        self.input(Input::LineTest { request, peer });
     }
 
     /// Bytes may have come in a session.

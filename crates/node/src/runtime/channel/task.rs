@@ -40,7 +40,6 @@ use crate::{
         clock::Clock,
         handshake::Ground,
         items::Items,
-        names::node_of,
         news::{Cause, News},
         view::Acknowledgements,
     },
@@ -67,7 +66,7 @@ pub(crate) enum End {
     Failed,
 }
 
-enum Waiting {
+pub(super) enum Waiting {
     Append(Reply<Recorded>),
     Opened(Reply<Receipt>),
     Roster(Option<Reply<()>>),
@@ -368,25 +367,7 @@ impl Task {
         }
     }
 
-    /// Asks the peer over the session in use, if that is carried by the mediator whose path is to be tested.
-    fn line_test(&mut self, peer: MemberId, via: &MemberId, reply: Reply<LineTestResult>) {
-        let node = self.machine.roster().current(via).map(|card| node_of(card));
-        let used = self.lines.get(&peer).filter(|line| line.state.up).and_then(|line| line.state.via);
-        if used.is_none() || used != node {
-            // Whoever asked may have gone.
-            let _ = reply.send(Err(Refusal::NoPath(peer)));
-            return;
-        }
-        self.test_line(peer, Some(reply));
-    }
-
-    /// Asks the peer over the session in use; without anybody to tell, to hear whether it answers.
-    pub(super) fn test_line(&mut self, peer: MemberId, reply: Option<Reply<LineTestResult>>) {
-        let request = self.wait(Waiting::LineTest(reply));
-        self.input(Input::LineTest { request, peer });
-    }
-
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.machine.handle(self.clock.now(), input);
         self.drain();
     }
@@ -397,7 +378,7 @@ impl Task {
         self.input(Input::Roster { request, document });
     }
 
-    fn wait(&mut self, waiting: Waiting) -> RequestId {
+    pub(super) fn wait(&mut self, waiting: Waiting) -> RequestId {
         // A line test whose path went is never answered; whoever waited has given up.
         let gone = |waiting: &Waiting| matches!(waiting, Waiting::LineTest(Some(reply)) if reply.is_closed());
         self.waiting.retain(|_, waiting| !gone(waiting));
