@@ -33,6 +33,7 @@ fn assert_answered(line: &Line, since: Duration) {
     }
 }
 
+/// M1: a mediator drops all frames, and says nothing.
 #[test]
 fn each_way_dies_in_turn_and_what_is_asked_is_answered_over_the_other() {
     for (seed, asks) in [(1, 0), (2, 1)] {
