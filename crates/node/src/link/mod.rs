@@ -147,7 +147,11 @@ impl Links {
             }
             TransportEvent::Rtt { peer, via, rtt } => {
                 let link = match via {
-                    Some(via) => state.circuit(*peer, *via, now),
+                    Some(via) => {
+                        // It carries to the peer and back.
+                        state.failed.remove(&(*peer, *via));
+                        state.circuit(*peer, *via, now)
+                    }
                     None => state.direct(*peer, now),
                 };
                 link.rtt = Some(*rtt);
@@ -299,5 +303,10 @@ mod tests {
         assert_eq!(links.best_at(PEER, &BOTH, later), Some((NEAR, None)), "and it is forgotten");
         up(&links, NEAR, 5);
         assert_eq!(links.best(PEER, &BOTH), Some(NEAR), "as when the mediator is back");
+        links.failed(PEER, NEAR);
+        assert_eq!(links.best(PEER, &BOTH), Some(FAR));
+        let rtt = Duration::from_millis(6);
+        links.enter(&TransportEvent::Rtt { peer: PEER, via: Some(NEAR), rtt });
+        assert_eq!(links.best(PEER, &BOTH), Some(NEAR), "or when the peer answers a ping over it");
     }
 }
