@@ -35,6 +35,7 @@ enum Failure {
 #[test]
 fn whichever_mediator_fails_the_other_carries_the_line_and_each_notice_arrives_once() {
     let mut stage = Stage::open_as(programs!(), OVER_TWO);
+    both_tested(&stage);
     let mut said = BTreeSet::new();
     for (round, failure) in
         [Failure::Killed, Failure::Hangs, Failure::Killed, Failure::Hangs].into_iter().enumerate()
@@ -141,6 +142,21 @@ fn leads_to(port: u16, other: u16) {
 
 fn half(stream: &TcpStream) -> TcpStream {
     stream.try_clone().expect("a descriptor")
+}
+
+/// A test of the line is signed over the way that carries it, and measures the other. Its first ping may be on its way.
+fn both_tested(stage: &Stage) {
+    let began = Instant::now();
+    loop {
+        let ended = stage.as_officer("washington", &["line", "test", "--json"]);
+        let tests = ended.json();
+        let count =
+            |field: &str| tests.as_array().expect("tests").iter().filter(|test| test[field] == true).count();
+        if (ended.code, count("verified"), count("stands_by")) == (0, 1, 1) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{ended}");
+    }
 }
 
 /// Each capital begins to say something; their texts are added to `said`.

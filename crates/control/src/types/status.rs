@@ -217,6 +217,9 @@ pub struct LineTest {
     pub at: Timestamp,
     /// Whether the peer's signed answer was verified.
     pub verified: bool,
+    /// The path carries no session: another one does. The round trip is that of a ping, which nobody signs.
+    #[serde(default)]
+    pub stands_by: bool,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
