@@ -244,10 +244,14 @@ impl Running {
         }
         let (transport, rosters) = (Arc::clone(&self.board.transport), Arc::clone(&self.board.rosters));
         let ended = self.ended.clone();
-        let throttle = Arc::clone(&self.throttle);
+        let (throttle, links) = (Arc::clone(&self.throttle), Arc::clone(&self.board.links));
         tokio::spawn(async move {
             let outcome = exchange(transport.as_ref(), &rosters, target.clone(), &throttle).await;
             if outcome != Exchange::Done {
+                // Now, not after the pause: by then the peer may have come.
+                if let RosterTarget::Peer { peer, via } = target {
+                    links.failed(peer, via);
+                }
                 // A short pause, so that a mediator that refuses is not asked in a loop.
                 sleep(ROSTER_RETRY).await;
             }
@@ -269,9 +273,6 @@ impl Running {
             }
             RosterTarget::Peer { peer, via } => {
                 self.under_way.remove(&(*peer, Some(*via)));
-                if outcome != Exchange::Done {
-                    self.board.links.failed(*peer, *via);
-                }
                 match outcome {
                     Exchange::Done => {
                         self.told.insert((*peer, *via));
