@@ -219,9 +219,18 @@ impl Stage {
         self.line_open();
     }
 
-    /// Returns when both capitals say that the line is open.
+    /// Returns when both capitals say that the line is open, and every mediator that runs here that both are connected to it: a capital may
+    /// take a connection to a mediator that was killed for a standing one for some seconds.
     #[track_caller]
     pub fn line_open(&self) {
+        for node in self.nodes.iter().filter(|node| node.pid().is_some()) {
+            if self.cast.mediators.iter().any(|(id, _)| *id == node.id) {
+                let words =
+                    ["status", "--check", "--wait-ready", "60s", "--channel", "memo26", "--data", &node.id];
+                let status = self.run(&words);
+                assert_eq!(status.code, 0, "{status}\n{}", node.log());
+            }
+        }
         for (id, ..) in self.cast.parties {
             let status = self.as_officer(id, &["status", "--check", "--wait-ready", "60s"]);
             assert_eq!(status.code, 0, "{status}\n{}", self.node(id).log());
