@@ -285,6 +285,17 @@ impl Sessions {
         out
     }
 
+    /// The way of a session that was just lost has failed, and there is another that has not. The first loss in a row is not waited
+    /// after; a peer that takes sessions and drops them, over whatever ways, is still left its pauses.
+    pub fn another_way(&mut self, now: Now) -> Vec<Decision> {
+        if self.failures <= 1 {
+            self.open_at = self.open_at.min(now.monotonic + self.patience());
+        }
+        let mut out = Vec::new();
+        self.maybe_open(&mut out, now);
+        out
+    }
+
     /// Time has passed: to be called at [`Sessions::wake_at`], and whenever it suits. The first call opens
     /// the first session.
     pub fn tick(&mut self, now: Now) -> Vec<Decision> {

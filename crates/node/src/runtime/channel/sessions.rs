@@ -442,7 +442,7 @@ impl Task {
         if node.is_some_and(|node| self.links.untried(node, &mediators(roster)).is_some())
             && let Some(line) = self.lines.get_mut(peer)
         {
-            let decisions = line.sessions.retry(now);
+            let decisions = line.sessions.another_way(now);
             self.decide(peer, decisions);
         }
     }
