@@ -15,6 +15,9 @@ const UNIT: usize = 1024;
 /// A handshake carries more than this there and back: a first guess at the speed, on the slow side.
 const HANDSHAKE_UNITS: u32 = 4;
 
+/// So much less is waited for the next doubt than for the first.
+const DOUBTED_AGAIN: Duration = Duration::from_secs(1);
+
 /// What is to be done about a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
@@ -83,9 +86,9 @@ impl Pulse {
         self.asked = true;
     }
 
-    /// The way was doubted; if the silence lasts it is doubted again.
+    /// The way was doubted. If the silence lasts it is doubted again, a little sooner: the try over another may have come to nothing.
     pub(super) const fn doubted(&mut self, now: Duration) {
-        self.heard = now;
+        self.heard = now.saturating_sub(DOUBTED_AGAIN);
     }
 
     /// When [`Pulse::silence`] has something to say.
