@@ -14,7 +14,7 @@ use support::stage::{Cast, Stage, text};
 
 const OTHERS: Cast = Cast {
     parties: &[("baku", "Azerbaijan", "Desk at Baku"), ("accra", "Ghana", "Desk at Accra")],
-    mediator: ("muscat", "Sultanate of Oman"),
+    mediators: &[("muscat", "Sultanate of Oman")],
     title: "Another memorandum",
 };
 

@@ -26,7 +26,7 @@ use crate::programs;
 
 use super::{
     processes::Process,
-    support::stage::{CAST, Stage},
+    support::stage::{Cast, Stage},
     target,
 };
 
@@ -122,14 +122,28 @@ pub(crate) struct Notice {
 
 impl Line {
     /// Opens it.
-    pub(crate) async fn open() -> anyhow::Result<Self> {
+    pub(crate) async fn open(cast: Cast) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("demarche-bench").tempdir_in(target())?;
-        let mut stage = Stage::empty(programs!(), directory.path(), CAST, Box::new(|_| {}));
+        let mut stage = Stage::empty(programs!(), directory.path(), cast, Box::new(|_| {}));
         stage.ceremony();
         stage.start();
         let officer = Officer::of(&stage)?;
         let feed = steps(&officer.client).await?;
         Ok(Self { stage, _directory: directory, officer, feed })
+    }
+
+    /// Its nodes.
+    pub(crate) const fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    /// The mediator that carries the sender's line.
+    pub(crate) async fn carrier(&self) -> anyhow::Result<String> {
+        let status = self.officer.client.status().await?;
+        let paths = status.channels.iter().flat_map(|channel| &channel.peers).flat_map(|peer| &peer.paths);
+        // Of its own ways to mediators the names are addresses.
+        let mut carrying = paths.filter(|path| path.carries).map(|path| path.via.clone());
+        carrying.find(|via| self.stage.ids().any(|id| id == via)).context("the line is down")
     }
 
     /// Bytes of a notice's text; of the entry with it and of the receipt, as they travel, about.
@@ -176,7 +190,7 @@ impl Line {
 
     fn tcp_bytes(&self) -> anyhow::Result<u64> {
         let sender = self.nodes().find(|node| node.name == "washington").context("no sender")?;
-        sender.tcp_bytes(self.stage.port)
+        sender.tcp_bytes(self.stage.port("muscat"))
     }
 
     fn nodes(&self) -> impl Iterator<Item = Process> {

@@ -2,8 +2,9 @@
 //!
 //! Three real nodes on loopback; then three processes that do the least that could possibly be done: a bare libp2p circuit
 //! that carries as many bytes, and the three durable commits on the way (entry here, entry there, receipt here) in the
-//! same store on the same disk. Never a test: it prints, and judges nothing.
+//! same store on the same disk. Then the line over two mediators, one of which fails ([`failover`]). Never a test: it prints, and judges nothing.
 
+mod failover;
 mod floor;
 mod line;
 mod processes;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use floor::Floor;
 use line::Line;
 use statistics::{Spread, row};
+use support::stage::CAST;
 
 /// Notices measured one by one.
 const SINGLE: usize = 1_000;
@@ -38,11 +40,17 @@ fn main() -> anyhow::Result<()> {
         Some("floor-echo") => return floor::echo(&arguments[1..]),
         _ => {}
     }
-    tokio::runtime::Runtime::new()?.block_on(measure())
+    tokio::runtime::Runtime::new()?.block_on(async {
+        // By itself for whoever works at it.
+        if arguments.first().map(String::as_str) != Some("failover") {
+            measure().await?;
+        }
+        failover::measure().await
+    })
 }
 
 async fn measure() -> anyhow::Result<()> {
-    let mut line = Line::open().await?;
+    let mut line = Line::open(CAST).await?;
     let (text, entry, receipt) = line.sizes()?;
     let mut floor = Floor::start(entry, receipt).await?;
     let idle = line.memory()?;

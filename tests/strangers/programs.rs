@@ -18,7 +18,7 @@ const THREE: Cast = Cast {
         ("tehran", "جمهوری اسلامی ایران", "افسر کشیک شب"),
         ("paris", "République française", "Bureau de permanence"),
     ],
-    mediator: ("muscat", "Sultanate of Oman"),
+    mediators: &[("muscat", "Sultanate of Oman")],
     title: "Memorandum of Understanding of 2026",
 };
 
@@ -46,7 +46,7 @@ fn m24_a_stranger_gets_no_reservation_no_circuit_and_no_session() {
     let stranger = || {
         let key = identity::Keypair::generate_ed25519();
         let name = hostile::number(&key);
-        (Hostile::new(Some(key), stage.port), name)
+        (Hostile::new(Some(key), stage.port("muscat")), name)
     };
     let named = |name: &str, says: &str| {
         let line = logged(&stage, "muscat", &[name, says]);
@@ -90,7 +90,7 @@ fn m25_a_stranger_who_misuses_the_roster_stream_loses_it_and_disturbs_nobody() {
         let key = identity::Keypair::generate_ed25519();
         let name = hostile::number(&key);
         let got = runtime.block_on(async {
-            let mut one = Hostile::new(Some(key), stage.port);
+            let mut one = Hostile::new(Some(key), stage.port("muscat"));
             one.connect().await;
             let stream = one.say(muscat, ROSTER, bytes).await.expect("one small stream");
             one.until_end(stream).await
@@ -108,7 +108,7 @@ fn m25_a_stranger_who_misuses_the_roster_stream_loses_it_and_disturbs_nobody() {
     let key = identity::Keypair::generate_ed25519();
     let name = hostile::number(&key);
     runtime.block_on(async {
-        let mut one = Hostile::new(Some(key), stage.port);
+        let mut one = Hostile::new(Some(key), stage.port("muscat"));
         one.connect().await;
         let mut opened = Vec::new();
         for _ in 0..100 {
@@ -135,7 +135,7 @@ fn m12_a_node_of_another_channel_gets_no_circuit_and_is_named() {
     let (muscat, tehran) = (node_of(&stage, "muscat"), node_of(&stage, "tehran"));
     let key = hostile::stolen(&others.node("baku").data(), 1);
     let runtime = Runtime::new().expect("runtime");
-    let mut baku = Hostile::new(Some(key), stage.port);
+    let mut baku = Hostile::new(Some(key), stage.port("muscat"));
     runtime.block_on(async {
         baku.connect().await;
         baku.reserve(muscat).await.expect("it is admitted in its own channel");
@@ -177,10 +177,10 @@ fn m12_a_revoked_card_gets_no_reservation_and_no_circuit_and_is_named() {
     let (muscat, tehran) = (node_of(&stage, "muscat"), node_of(&stage, "tehran"));
     let key = hostile::stolen(&stage.node("paris").data(), 1);
     Runtime::new().expect("runtime").block_on(async {
-        let mut paris = Hostile::new(Some(key.clone()), stage.port);
+        let mut paris = Hostile::new(Some(key.clone()), stage.port("muscat"));
         paris.connect().await;
         paris.reserve(muscat).await.expect_err("no reservation");
-        let mut paris = Hostile::new(Some(key), stage.port);
+        let mut paris = Hostile::new(Some(key), stage.port("muscat"));
         paris.connect().await;
         paris.circuit(muscat, tehran).await.expect_err("no circuit");
     });
@@ -200,7 +200,7 @@ fn m23_a_peer_that_turns_hostile_gets_no_session_and_does_not_keep_the_others_ou
     let preamble = preamble(&stage);
     let (muscat, tehran) = (node_of(&stage, "muscat"), node_of(&stage, "tehran"));
     let runtime = Runtime::new().expect("runtime");
-    let mut paris = Hostile::new(Some(hostile::stolen(&stage.node("paris").data(), 1)), stage.port);
+    let mut paris = Hostile::new(Some(hostile::stolen(&stage.node("paris").data(), 1)), stage.port("muscat"));
     let mut hanging = Vec::new();
     runtime.block_on(async {
         paris.connect().await;

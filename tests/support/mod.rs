@@ -1,4 +1,4 @@
-//! What the tests with real processes share, and the demo with them: the two [`programs`], a founded channel with its three
+//! What the tests with real processes share, and the demo with them: the two [`programs`], a founded channel with its
 //! nodes ([`stage`]), and one [`node`] process.
 //!
 //! Nothing here sleeps: readiness is what `demarche status --wait-ready` says, and progress what `--wait` says.

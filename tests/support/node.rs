@@ -78,13 +78,26 @@ impl Node {
 
     /// SIGTERM. Gives how long it took to end, and its exit code.
     pub fn terminate(&mut self) -> (Duration, i32) {
-        let mut child = self.child.take().expect("it runs");
         let began = Instant::now();
-        let sent =
-            Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().expect("sh");
-        assert!(sent.success());
-        let status = child.wait().expect("wait");
+        self.signal("TERM");
+        let status = self.child.take().expect("it runs").wait().expect("wait");
         (began.elapsed(), status.code().unwrap_or(-1))
+    }
+
+    /// It hangs: its connections stand, and it does nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// It goes on with what it was at.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.pid().expect("it runs");
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh");
+        assert!(sent.success());
     }
 
     /// Its process id, while it runs.

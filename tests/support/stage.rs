@@ -1,4 +1,4 @@
-//! A channel founded by the real commands in one directory: two capitals, a mediator, an officer at each capital.
+//! A channel founded by the real commands in one directory: two capitals, one mediator or several, an officer at each capital.
 
 use std::{
     fs,
@@ -30,10 +30,18 @@ title = { en = "Notice of exercises", fa = "اطلاع رزمایش" }
 pub struct Cast {
     /// Parties: id, name, officer's name.
     pub parties: &'static [(&'static str, &'static str, &'static str)],
-    /// The mediator: id and name.
-    pub mediator: (&'static str, &'static str),
+    /// The mediators: id and name.
+    pub mediators: &'static [(&'static str, &'static str)],
     /// The charter's title.
     pub title: &'static str,
+}
+
+impl Cast {
+    /// Everybody's id, parties first.
+    fn ids(self) -> impl Iterator<Item = &'static str> + use<> {
+        let parties = self.parties.iter().map(|(id, ..)| *id);
+        parties.chain(self.mediators.iter().map(|(id, _)| *id))
+    }
 }
 
 /// Washington, Tehran, Muscat.
@@ -42,9 +50,13 @@ pub const CAST: Cast = Cast {
         ("washington", "United States of America", "Duty officer, first watch"),
         ("tehran", "جمهوری اسلامی ایران", "افسر کشیک شب"),
     ],
-    mediator: ("muscat", "Sultanate of Oman"),
+    mediators: &[("muscat", "Sultanate of Oman")],
     title: "Memorandum of Understanding of 2026",
 };
+
+/// The same capitals, with two mediators.
+pub const OVER_TWO: Cast =
+    Cast { mediators: &[("muscat", "Sultanate of Oman"), ("geneva", "Swiss Confederation")], ..CAST };
 
 /// Told of every command before it runs: the demo prints them.
 pub type Teller = Box<dyn Fn(&str) + Send + Sync>;
@@ -55,15 +67,15 @@ pub struct Stage {
     pub programs: Programs,
     /// The directory: `ID/` is a node's data, `ID.root` a root's key, `ID.officer` an officer's.
     pub dir: PathBuf,
-    /// Where the mediator listens.
-    pub port: u16,
-    /// Capitals first, in the cast's order, then the mediator.
+    /// Where each mediator listens, in the cast's order.
+    ports: Vec<u16>,
+    /// Capitals first, in the cast's order, then the mediators.
     pub nodes: Vec<Node>,
     /// Its cast.
     pub cast: Cast,
     teller: Teller,
-    /// The mediator is another stage's: its card and its root's key are here, its node is there.
-    borrows_mediator: bool,
+    /// The mediators are another stage's: their cards and their roots' keys are here, their nodes are there.
+    borrows_mediators: bool,
     kept: Option<tempfile::TempDir>,
 }
 
@@ -82,18 +94,19 @@ impl Stage {
         stage
     }
 
-    /// A channel of other capitals over this stage's mediator. Its root has signed the charter; its node knows nothing of it yet.
+    /// A channel of other capitals over this stage's mediators. Their roots have signed the charter; their nodes know nothing of it yet.
     pub fn found_beside(&self, cast: Cast) -> Self {
-        let id = self.cast.mediator.0;
         let temporary = tempfile::Builder::new().prefix("demarche-").tempdir().expect("temporary directory");
         let mut stage = Self::empty(self.programs.clone(), temporary.path(), cast, Box::new(|_| {}));
-        assert_eq!(cast.mediator.0, id, "the same mediator");
-        stage.borrows_mediator = true;
-        stage.port = self.port;
-        fs::create_dir(stage.dir.join(id)).expect("directory");
-        let ends = ["", ".sig", ".node.sig"].map(|end| format!("{}{end}", card(id)));
-        for file in ends.into_iter().chain([format!("{id}.root"), format!("{id}.root.pub")]) {
-            fs::copy(self.dir.join(&file), stage.dir.join(&file)).expect("copied");
+        assert_eq!(cast.mediators, self.cast.mediators, "the same mediators");
+        stage.borrows_mediators = true;
+        stage.ports.clone_from(&self.ports);
+        for (id, _) in cast.mediators {
+            fs::create_dir(stage.dir.join(id)).expect("directory");
+            let ends = ["", ".sig", ".node.sig"].map(|end| format!("{}{end}", card(id)));
+            for file in ends.into_iter().chain([format!("{id}.root"), format!("{id}.root.pub")]) {
+                fs::copy(self.dir.join(&file), stage.dir.join(&file)).expect("copied");
+            }
         }
         stage.kept = Some(temporary);
         stage.ceremony();
@@ -102,23 +115,27 @@ impl Stage {
 
     /// A founded channel, all nodes running, the line open on both sides.
     pub fn open(programs: Programs) -> Self {
-        let mut stage = Self::found(programs);
+        Self::open_as(programs, CAST)
+    }
+
+    /// The same with another cast.
+    pub fn open_as(programs: Programs, cast: Cast) -> Self {
+        let mut stage = Self::found_as(programs, cast);
         stage.start();
         stage
     }
 
     /// Nothing but a directory.
     pub fn empty(programs: Programs, dir: &Path, cast: Cast, teller: Teller) -> Self {
-        let ids = cast.parties.iter().map(|(id, ..)| *id).chain([cast.mediator.0]);
-        let nodes = ids.map(|id| Node::new(&programs, dir, id)).collect();
+        let nodes = cast.ids().map(|id| Node::new(&programs, dir, id)).collect();
         Self {
             programs,
             dir: dir.to_owned(),
-            port: ports::free(),
+            ports: cast.mediators.iter().map(|_| ports::free()).collect(),
             nodes,
             cast,
             teller,
-            borrows_mediator: false,
+            borrows_mediators: false,
             kept: None,
         }
     }
@@ -141,9 +158,8 @@ impl Stage {
             let root = format!("{id}.root.pub");
             self.ok(&["setup", "party", "--data", id, "--id", id, "--name", name, "--root", &root]);
         }
-        if !self.borrows_mediator {
-            let (id, name) = self.cast.mediator;
-            let (root, at) = (format!("{id}.root.pub"), format!("127.0.0.1:{}", self.port));
+        for (id, name) in self.own_mediators() {
+            let (root, at) = (format!("{id}.root.pub"), format!("127.0.0.1:{}", self.port(id)));
             self.ok(&[
                 "setup", "mediator", "--data", id, "--id", id, "--name", name, "--root", &root, "--listen",
                 &at,
@@ -203,9 +219,18 @@ impl Stage {
         self.line_open();
     }
 
-    /// Returns when both capitals say that the line is open.
+    /// Returns when both capitals say that the line is open, and every mediator that runs here that both are connected to it: a capital may
+    /// take a connection to a mediator that was killed for a standing one for some seconds.
     #[track_caller]
     pub fn line_open(&self) {
+        for node in self.nodes.iter().filter(|node| node.pid().is_some()) {
+            if self.cast.mediators.iter().any(|(id, _)| *id == node.id) {
+                let words =
+                    ["status", "--check", "--wait-ready", "60s", "--channel", "memo26", "--data", &node.id];
+                let status = self.run(&words);
+                assert_eq!(status.code, 0, "{status}\n{}", node.log());
+            }
+        }
         for (id, ..) in self.cast.parties {
             let status = self.as_officer(id, &["status", "--check", "--wait-ready", "60s"]);
             assert_eq!(status.code, 0, "{status}\n{}", self.node(id).log());
@@ -213,14 +238,24 @@ impl Stage {
     }
 
     /// Its members.
-    pub fn ids(&self) -> impl Iterator<Item = &'static str> {
-        self.cast.parties.iter().map(|(id, ..)| *id).chain([self.cast.mediator.0])
+    pub fn ids(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.cast.ids()
     }
 
     /// Those whose nodes are founded here.
     fn own_ids(&self) -> impl Iterator<Item = &'static str> {
-        let borrowed = self.borrows_mediator.then_some(self.cast.mediator.0);
-        self.ids().filter(move |id| Some(*id) != borrowed)
+        let parties = self.cast.parties.iter().map(|(id, ..)| *id);
+        parties.chain(self.own_mediators().iter().map(|(id, _)| *id))
+    }
+
+    fn own_mediators(&self) -> &'static [(&'static str, &'static str)] {
+        if self.borrows_mediators { &[] } else { self.cast.mediators }
+    }
+
+    /// Where a mediator listens.
+    pub fn port(&self, mediator: &str) -> u16 {
+        let at = self.cast.mediators.iter().position(|(id, _)| *id == mediator).expect("a mediator");
+        self.ports[at]
     }
 
     /// One node.

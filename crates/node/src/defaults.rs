@@ -69,6 +69,9 @@ pub(crate) const NEW_LINE: Duration = Duration::from_secs(5);
 /// this time each of the others has its turn, and then the nearest is the nearest again.
 pub(crate) const FAILED_WAY: Duration = Duration::from_secs(60);
 
+/// A mediator whose pings have gone unanswered for this long stands behind one that answers: two were due, and one of them may be late.
+pub(crate) const QUIET_WAY: Duration = Duration::from_secs(4);
+
 /// How long a line test may take over all paths.
 pub(crate) const LINE_TEST: Duration = Duration::from_secs(10);
 

@@ -209,6 +209,27 @@ impl Frame {
         bytes
     }
 
+    /// Whether every node answers it by itself: an entry with a receipt, an *opened* receipt with a confirmation, a test of the line.
+    pub fn asks(&self) -> bool {
+        match self {
+            Self::Entry(_) => true,
+            Self::Receipt(receipt) => !receipt.is_of_held(),
+            Self::LineTest(signed) => signed.test.answered_at.is_none(),
+            _ => false,
+        }
+    }
+
+    /// How many frames that [ask](Self::asks) it answers, the oldest first. A test's answer shows that all before it have come,
+    /// whatever became of them.
+    pub fn answers(&self) -> usize {
+        match self {
+            Self::Receipt(receipt) => usize::from(receipt.is_of_held()),
+            Self::Confirm(_) => 1,
+            Self::LineTest(signed) if signed.test.answered_at.is_some() => usize::MAX,
+            _ => 0,
+        }
+    }
+
     /// Reads a frame that a session opened.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let (kind, content) = bytes.split_first().ok_or(FrameError::Empty)?;

@@ -97,5 +97,11 @@ pub const REOPEN_AFTER: Duration = Duration::from_secs(1);
 pub const REOPEN_AT_MOST: Duration = Duration::from_secs(30);
 /// The party with the higher id leaves the other this long to open first, so that they rarely cross.
 pub const REOPEN_PATIENCE: Duration = Duration::from_secs(1);
+/// A question in a live session after which nothing at all is heard for this long is a reason to try another way …
+pub const PATIENCE_LEAST: Duration = Duration::from_secs(2);
+/// … or for this many times as long as such an answer has been seen to take: a slow line is not a dead one.
+pub const PATIENCE_FACTOR: u32 = 4;
+/// Most questions of one session whose answers are waited for: all entries that may be under way, and some.
+pub const QUESTIONS: usize = 4 * UNRECEIPTED_IN_FLIGHT;
 /// Largest difference between two wall clocks that is not worth a warning.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(120);

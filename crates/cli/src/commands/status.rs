@@ -160,7 +160,9 @@ fn peer(peer: &Peer) -> Line {
     }
     for path in &peer.paths {
         let rtt = path.rtt_ms.map(|rtt| format!(" {rtt:.1} ms")).unwrap_or_default();
-        line = line.and(format!("; via {} {}{rtt}", path.via, path.state));
+        // Of one there is nothing to tell apart.
+        let use_of = if path.carries && peer.paths.len() > 1 { ", in use" } else { "" };
+        line = line.and(format!("; via {} {}{rtt}{use_of}", path.via, path.state));
     }
     if peer.to_deliver > 0 {
         line = line.with(Style::Warn, format!("; {} to deliver", peer.to_deliver));

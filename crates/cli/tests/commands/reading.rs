@@ -181,7 +181,7 @@ pub(crate) fn status(level: Verdict) -> Status {
         cause: cause.clone(),
         since: Some(now()),
         last_heard: Some(now()),
-        paths: vec![Path { via: "muscat".to_owned(), state, rtt_ms: up.then_some(1.25) }],
+        paths: vec![Path { via: "muscat".to_owned(), state, carries: up, rtt_ms: up.then_some(1.25) }],
         to_deliver: u64::from(!up),
     };
     let verdict = cause.unwrap_or_else(|| "line open to tehran via muscat".to_owned());
@@ -229,6 +229,14 @@ fn a_status_begins_with_the_verdict_and_check_makes_it_an_exit_code() {
     let ended = desk.run(&["status", "--check"], "").with(Exit::Done);
     assert!(ended.out.starts_with("line open to tehran via muscat\n"), "{}", ended.out);
     assert!(ended.out.contains("via muscat up 1.2 ms"), "{}", ended.out);
+    let mut two = status(Verdict::Degraded);
+    two.channels[0].peers[0].paths =
+        [("muscat", LinkState::Down, None), ("geneva", LinkState::Up, Some(2.5))]
+            .map(|(via, state, rtt_ms)| Path { via: via.to_owned(), state, carries: via == "geneva", rtt_ms })
+            .to_vec();
+    node.held().status = Some(two);
+    let ended = desk.run(&["status", "--check"], "").with(Exit::Failed);
+    assert!(ended.out.contains("; via muscat down; via geneva up 2.5 ms, in use"), "{}", ended.out);
     node.held().status = Some(status(Verdict::Down));
     desk.run(&["status"], "").with(Exit::Done);
     let ended = desk.run(&["status", "--check"], "").with(Exit::Failed);
@@ -341,8 +349,10 @@ fn a_line_test_prints_the_times_and_its_verdict_is_the_exit_code() {
         rtt_ms: Some(1.25),
         at: now(),
         verified: true,
+        stands_by: false,
         error: None,
     };
+    let spare = LineTest { via: "geneva".to_owned(), verified: false, stands_by: true, ..good.clone() };
     let unsigned = LineTest { verified: false, ..good.clone() };
     let failed =
         LineTest { error: Some("no answer within 10 s".to_owned()), verified: false, ..good.clone() };
@@ -353,6 +363,7 @@ fn a_line_test_prints_the_times_and_its_verdict_is_the_exit_code() {
             "there and back 1.2 ms (there 0.5 ms, back 0.8 ms, by both clocks)  signed, verified",
         ),
         (vec![good.clone(), failed], Exit::Failed, "failed: no answer within 10 s"),
+        (vec![good.clone(), spare], Exit::Done, "via geneva         stands by, a ping there and back 1.2 ms"),
         (vec![unsigned], Exit::Unverified, "NOT VERIFIED"),
         (Vec::new(), Exit::Failed, "no path to test"),
     ] {

@@ -121,6 +121,9 @@ pub struct Path {
     pub via: String,
     /// How it is.
     pub state: LinkState,
+    /// Whether what is said goes over it now; the others stand by.
+    #[serde(default)]
+    pub carries: bool,
     /// The newest round trip, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f64>,
@@ -214,6 +217,9 @@ pub struct LineTest {
     pub at: Timestamp,
     /// Whether the peer's signed answer was verified.
     pub verified: bool,
+    /// The path carries no session: another one does. The round trip is that of a ping, which nobody signs.
+    #[serde(default)]
+    pub stands_by: bool,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

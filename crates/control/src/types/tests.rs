@@ -58,7 +58,7 @@ fn a_status_has_the_names_of_the_interface() {
             "name": "memo26", "channel": "33".repeat(32), "title": "Memorandum of 2026",
             "verdict": "line open to tehran via muscat", "level": "up",
             "peers": [{"party": "tehran", "state": "up", "since": "2026-11-23T09:00:00.000Z",
-                       "paths": [{"via": "muscat", "state": "up", "rtt_ms": 0.5}], "to_deliver": 0}],
+                       "paths": [{"via": "muscat", "state": "up", "carries": true, "rtt_ms": 0.5}], "to_deliver": 0}],
             "log": {"seq": 7, "hash": "22".repeat(32)},
         }],
         "version": "0.1.0",

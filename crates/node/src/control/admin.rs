@@ -10,7 +10,10 @@ use demarche_control::{
     Code, Problem,
     types::{Installed, LineTest, LineTestRequest},
 };
-use demarche_protocol::{channel::LineTestResult, identity::member::MemberId};
+use demarche_protocol::{
+    channel::LineTestResult,
+    identity::{member::MemberId, roster::Roster},
+};
 use futures::future::join_all;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -21,7 +24,7 @@ use super::{
 use crate::{
     defaults::LINE_TEST,
     link::{Links, status::no_path},
-    runtime::{channel::Handle, clock::wall},
+    runtime::{channel::Handle, clock::wall, names::node_of},
 };
 
 /// Tests the line to one peer, or to all.
@@ -61,17 +64,47 @@ async fn one_test(handle: &Handle, links: &Links, peer: &MemberId, via: &MemberI
         rtt_ms: None,
         at: wall(),
         verified: false,
+        stands_by: false,
         error: Some(why),
     };
     let roster = handle.roster().borrow().clone();
     if let Some(why) = no_path(links, &roster, via, peer) {
         return failed(why);
     }
+    if let Some(standing) = stands_by(handle, links, &roster, peer, via).await {
+        let unsigned =
+            |rtt| LineTest { rtt_ms: Some(rtt), stands_by: true, error: None, ..failed(String::new()) };
+        return standing.map_or_else(failed, unsigned);
+    }
     match timeout(LINE_TEST, handle.line_test(peer.clone(), via.clone())).await {
         Err(_) => failed(format!("no answer within {} s", LINE_TEST.as_secs())),
         Ok(Err(why)) => failed(why.to_string()),
         Ok(Ok(result)) => tested(&result, via.to_string()),
     }
+}
+
+/// Where the session with a peer goes over another mediator: how this way would be, in milliseconds of a ping, or why it would not.
+async fn stands_by(
+    handle: &Handle,
+    links: &Links,
+    roster: &Roster,
+    peer: &MemberId,
+    via: &MemberId,
+) -> Option<Result<f64, String>> {
+    let whose = peer.clone();
+    let used = handle.query(move |look| {
+        let state = look.peers.iter().find(|(id, _)| *id == whose).map(|(_, state)| state);
+        state.and_then(|state| state.via.filter(|_| state.up))
+    });
+    let used = used.await.ok().flatten()?;
+    let (peer_node, via_node) = (node_of(roster.current(peer)?), node_of(roster.current(via)?));
+    if used == via_node {
+        return None;
+    }
+    let circuit = links.circuit(peer_node, via_node).filter(|circuit| circuit.up);
+    let rtt = circuit.and_then(|circuit| circuit.rtt).filter(|_| !links.has_failed(peer_node, via_node));
+    let why = || format!("{peer} answers no ping over it; the line goes over another mediator");
+    Some(rtt.map(|rtt| rtt.as_secs_f64() * 1000.0).ok_or_else(why))
 }
 
 fn tested(result: &LineTestResult, via: String) -> LineTest {
@@ -86,6 +119,7 @@ fn tested(result: &LineTestResult, via: String) -> LineTest {
         rtt_ms: Some(round_trip),
         at: result.asked_at,
         verified: true,
+        stands_by: false,
         error: None,
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use demarche_protocol::time::Timestamp;
 
 use crate::{
-    defaults::FAILED_WAY,
+    defaults::{FAILED_WAY, QUIET_WAY},
     runtime::clock::wall,
     transport::{NodeId, Refusal, TransportEvent},
 };
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) rtt: Option<Duration>,
     /// When anything was heard over it.
     pub(crate) last_heard: Option<Timestamp>,
+    /// The same by the clock that does not jump.
+    heard_at: Option<Instant>,
 }
 
 impl Link {
@@ -47,7 +49,18 @@ impl Link {
             address: None,
             rtt: None,
             last_heard: None,
+            heard_at: None,
         }
+    }
+
+    fn heard(&mut self, now: Timestamp) {
+        self.last_heard = Some(now);
+        self.heard_at = Some(Instant::now());
+    }
+
+    /// It stands, and no ping was answered on it for a while.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.heard_at.is_some_and(|at| now >= at + QUIET_WAY)
     }
 
     fn goes_up(&mut self, now: Timestamp) {
@@ -56,7 +69,7 @@ impl Link {
         }
         self.up = true;
         self.cause = None;
-        self.last_heard = Some(now);
+        self.heard(now);
     }
 
     fn goes_down(&mut self, now: Timestamp, why: &str) {
@@ -125,6 +138,7 @@ impl Links {
                 link.cause = Some(one_line(reason));
             }
             TransportEvent::CircuitUp { peer, via } => {
+                state.failed.remove(&(*peer, *via));
                 state.circuit(*peer, *via, now).goes_up(now);
                 return true;
             }
@@ -133,11 +147,15 @@ impl Links {
             }
             TransportEvent::Rtt { peer, via, rtt } => {
                 let link = match via {
-                    Some(via) => state.circuit(*peer, *via, now),
+                    Some(via) => {
+                        // It carries to the peer and back.
+                        state.failed.remove(&(*peer, *via));
+                        state.circuit(*peer, *via, now)
+                    }
                     None => state.direct(*peer, now),
                 };
                 link.rtt = Some(*rtt);
-                link.last_heard = Some(now);
+                link.heard(now);
             }
             TransportEvent::PeerConnected { node, from, .. } => {
                 let link = state.direct(*node, now);
@@ -176,13 +194,18 @@ impl Links {
         self.lock().failed.insert((peer, via), Instant::now());
     }
 
+    /// Whether a peer was not reached over a mediator just now.
+    pub(crate) fn has_failed(&self, peer: NodeId, via: NodeId) -> bool {
+        self.lock().failed.get(&(peer, via)).is_some_and(|at| Instant::now() < *at + FAILED_WAY)
+    }
+
     /// A mediator carries a session with a peer.
     pub(crate) fn carried(&self, peer: NodeId, via: NodeId) {
         self.lock().failed.remove(&(peer, via));
     }
 
     /// The connected mediator over which a peer is best reached: one that has not failed just now, else the one whose failure is
-    /// longest ago; of those one over which a circuit stands, then the nearest.
+    /// longest ago; of those one that answers pings, then one over which a circuit stands, then the nearest.
     pub(crate) fn best(&self, peer: NodeId, mediators: &[NodeId]) -> Option<NodeId> {
         self.best_at(peer, mediators, Instant::now()).map(|(via, _)| via)
     }
@@ -200,8 +223,10 @@ impl Links {
         let failed = |node| state.failed.get(&(peer, node)).copied().filter(|at| now < *at + FAILED_WAY);
         let best = up.min_by_key(|node| {
             let circuit = state.circuits.get(&(peer, **node)).is_some_and(|link| link.up);
-            let rtt = state.direct.get(node).and_then(|link| link.rtt);
-            (failed(**node), !circuit, rtt.unwrap_or(Duration::MAX))
+            let direct = state.direct.get(node);
+            let quiet = direct.is_some_and(|link| link.is_quiet(now));
+            let rtt = direct.and_then(|link| link.rtt);
+            (failed(**node), quiet, !circuit, rtt.unwrap_or(Duration::MAX))
         });
         best.map(|best| (*best, failed(*best)))
     }
@@ -278,5 +303,10 @@ mod tests {
         assert_eq!(links.best_at(PEER, &BOTH, later), Some((NEAR, None)), "and it is forgotten");
         up(&links, NEAR, 5);
         assert_eq!(links.best(PEER, &BOTH), Some(NEAR), "as when the mediator is back");
+        links.failed(PEER, NEAR);
+        assert_eq!(links.best(PEER, &BOTH), Some(FAR));
+        let rtt = Duration::from_millis(6);
+        links.enter(&TransportEvent::Rtt { peer: PEER, via: Some(NEAR), rtt });
+        assert_eq!(links.best(PEER, &BOTH), Some(NEAR), "or when the peer answers a ping over it");
     }
 }

@@ -235,14 +235,15 @@ fn clock_time(at: Timestamp) -> String {
 fn path(links: &Links, way: &Way<'_>, peer: Option<NodeId>, state: &PeerState) -> Path {
     let circuit = way.node.zip(peer).and_then(|(via, peer)| links.circuit(peer, via));
     let carries = state.up && state.via.is_some() && state.via == way.node;
+    let failed = way.node.zip(peer).is_some_and(|(via, peer)| links.has_failed(peer, via));
     let state = match (&way.link, &circuit) {
         _ if carries => LinkState::Up,
-        (Some(link), Some(circuit)) if link.up && circuit.up => LinkState::Up,
+        (Some(link), Some(circuit)) if link.up && circuit.up && !failed => LinkState::Up,
         (Some(link), _) if link.up => LinkState::Connecting,
         _ => LinkState::Down,
     };
     let rtt = circuit.and_then(|circuit| circuit.rtt);
-    Path { via: way.name.to_string(), state, rtt_ms: rtt.map(|rtt| rtt.as_secs_f64() * 1000.0) }
+    Path { via: way.name.to_string(), state, carries, rtt_ms: rtt.map(|rtt| rtt.as_secs_f64() * 1000.0) }
 }
 
 fn mediator(way: &Way<'_>) -> Peer {
@@ -275,6 +276,7 @@ fn direct_path(link: &Link) -> Path {
     Path {
         via: link.address.clone().unwrap_or_default(),
         state: if link.up { LinkState::Up } else { LinkState::Down },
+        carries: link.up,
         rtt_ms: link.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
     }
 }
@@ -358,7 +360,7 @@ fn verdict(identity: &Identity, channels: &[Channel], all: &[ChannelStatus]) -> 
 fn sentence(peer: &Peer, channel: Option<&str>) -> String {
     let whom = channel.map_or_else(|| peer.party.to_string(), |name| format!("{} in {name}", peer.party));
     if peer.state == LinkState::Up {
-        let via = peer.paths.iter().find(|path| path.state == LinkState::Up);
+        let via = peer.paths.iter().find(|path| path.carries);
         let via = via.map_or_else(String::new, |path| format!(" via {}", path.via));
         return format!("line open to {whom}{via}");
     }
@@ -379,7 +381,12 @@ mod tests {
             cause: (state != LinkState::Up).then(|| "it did not answer in time".to_owned()),
             since: None,
             last_heard: None,
-            paths: vec![Path { via: mediator.to_string(), state, rtt_ms: None }],
+            paths: vec![Path {
+                via: mediator.to_string(),
+                state,
+                carries: state == LinkState::Up,
+                rtt_ms: None,
+            }],
             to_deliver: 0,
         }
     }

@@ -59,11 +59,13 @@ pub(super) struct Framed {
     deframer: Deframer,
     /// Read, and without room in the deframer yet.
     spare: Vec<u8>,
+    /// Bytes were read since this was last asked.
+    heard: bool,
 }
 
 impl Framed {
     pub(super) fn new(stream: ByteStream) -> Self {
-        Self { stream, deframer: Deframer::new(), spare: Vec::new() }
+        Self { stream, deframer: Deframer::new(), spare: Vec::new(), heard: false }
     }
 
     /// The opener's first words.
@@ -103,6 +105,7 @@ impl Framed {
         if buffer.filled().is_empty() {
             return Poll::Ready(Err(Ended::Eof));
         }
+        self.heard = true;
         self.spare = self.deframer.push(buffer.filled()).to_vec();
         Poll::Ready(Ok(()))
     }
@@ -129,8 +132,13 @@ impl Live {
         Self { framed, session, out: Vec::new(), sent: 0, unflushed: false, via, card, tell_room: true }
     }
 
-    /// Seals a frame and queues it.
-    pub(super) fn queue(&mut self, frame: &Frame) -> Result<(), SessionError> {
+    /// Whether bytes have come since this was last asked, be they part of a frame.
+    pub(super) const fn has_heard(&mut self) -> bool {
+        std::mem::replace(&mut self.framed.heard, false)
+    }
+
+    /// Seals a frame and queues it. Gives how many bytes it takes.
+    pub(super) fn queue(&mut self, frame: &Frame) -> Result<usize, SessionError> {
         let sealed = self.session.seal(&frame.encode())?;
         if self.sent > 0 && self.sent == self.out.len() {
             self.out.clear();
@@ -138,7 +146,7 @@ impl Live {
         }
         self.out.extend_from_slice(&sealed);
         self.tell_room = true;
-        Ok(())
+        Ok(sealed.len())
     }
 
     /// Bytes that may be queued before the stream has taken more.

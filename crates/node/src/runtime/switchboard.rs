@@ -84,10 +84,10 @@ struct Running {
     exchanges: Arc<Semaphore>,
     /// One for each exchange under way, hence bounded by [`ROSTER_EXCHANGES`] and the mediators and peers.
     ended: mpsc::UnboundedSender<Exchanged>,
-    /// Mediators and peers to whom an exchange is under way.
-    under_way: BTreeSet<NodeId>,
-    /// Peers who have had our roster since this line was set up.
-    told: BTreeSet<NodeId>,
+    /// Mediators to whom an exchange is under way, and peers with the mediator over which it is.
+    under_way: BTreeSet<(NodeId, Option<NodeId>)>,
+    /// Peers who have had our roster since this line was set up, and over which mediator: that keeps a circuit to each over each.
+    told: BTreeSet<(NodeId, NodeId)>,
     throttle: Arc<Throttle>,
     /// Streams to the custody of mediators, at a capital.
     courier: Courier,
@@ -165,10 +165,10 @@ impl Running {
         log(&event, &self.names, &self.throttle);
         match event {
             TransportEvent::Incoming(incoming) => self.incoming(incoming),
-            TransportEvent::MediatorUp { node, .. } => {
-                self.bring(RosterTarget::Mediator(node));
-            }
+            TransportEvent::MediatorUp { node, .. } => self.bring(RosterTarget::Mediator(node)),
+            TransportEvent::MediatorDown { node, .. } => self.told.retain(|(_, via)| *via != node),
             TransportEvent::Reserved { .. } => self.bring_to_peers(),
+            TransportEvent::CircuitDown { peer, via, .. } => self.circuit_lost(peer, via),
             TransportEvent::WrongNode { address, .. } => self.bring(RosterTarget::Address(address)),
             _ => {}
         }
@@ -235,32 +235,51 @@ impl Running {
         self.bring_to_peers();
     }
 
-    /// A peer that does not know our new card yet takes no session from us: so it gets the card first.
+    /// A peer that does not know our new card yet takes no session from us: so it gets the card first. It gets it over every mediator that is
+    /// connected, and the circuit that was made for it stays: the way is there when another fails.
     fn bring_to_peers(&mut self) {
-        let mediators = self.mediators();
-        let peers: Vec<NodeId> = self.directory.peers.difference(&self.told).copied().collect();
-        for peer in peers {
-            if let Some(via) = self.board.links.best(peer, &mediators) {
+        for via in self.mediators() {
+            let up = self.board.links.direct(via).is_some_and(|link| link.up);
+            let untold = |peer: &NodeId| up && !self.told.contains(&(*peer, via));
+            let peers: Vec<NodeId> = self.directory.peers.iter().copied().filter(untold).collect();
+            for peer in peers {
                 self.bring(RosterTarget::Peer { peer, via });
             }
         }
     }
 
+    /// A circuit ended, and its mediator may be there: then it is made anew.
+    fn circuit_lost(&mut self, peer: NodeId, via: NodeId) {
+        self.told.remove(&(peer, via));
+        self.bring_again(RosterTarget::Peer { peer, via }, via);
+    }
+
+    /// Brings it once more, if the mediator is connected.
+    fn bring_again(&mut self, target: RosterTarget, mediator: NodeId) {
+        if self.board.links.direct(mediator).is_some_and(|link| link.up) {
+            self.bring(target);
+        }
+    }
+
     fn bring(&mut self, target: RosterTarget) {
         let to = match &target {
-            RosterTarget::Mediator(node) => Some(*node),
-            RosterTarget::Peer { peer, .. } => Some(*peer),
+            RosterTarget::Mediator(node) => Some((*node, None)),
+            RosterTarget::Peer { peer, via } => Some((*peer, Some(*via))),
             RosterTarget::Address(_) => None,
         };
-        if to.is_some_and(|node| !self.under_way.insert(node)) {
+        if to.is_some_and(|to| !self.under_way.insert(to)) {
             return;
         }
         let (transport, rosters) = (Arc::clone(&self.board.transport), Arc::clone(&self.board.rosters));
         let ended = self.ended.clone();
-        let throttle = Arc::clone(&self.throttle);
+        let (throttle, links) = (Arc::clone(&self.throttle), Arc::clone(&self.board.links));
         tokio::spawn(async move {
             let outcome = exchange(transport.as_ref(), &rosters, target.clone(), &throttle).await;
             if outcome != Exchange::Done {
+                // Now, not after the pause: by then the peer may have come.
+                if let RosterTarget::Peer { peer, via } = target {
+                    links.failed(peer, via);
+                }
                 // A short pause, so that a mediator that refuses is not asked in a loop.
                 sleep(ROSTER_RETRY).await;
             }
@@ -272,35 +291,27 @@ impl Running {
     async fn exchanged(&mut self, target: &RosterTarget, outcome: Exchange) {
         match target {
             RosterTarget::Mediator(node) => {
-                self.under_way.remove(node);
+                self.under_way.remove(&(*node, None));
                 if outcome == Exchange::Done {
                     // The mediator knows our card now, and we know those of whoever has deposited something with it.
                     self.courier.connected(*node);
                     self.bring_to_peers();
-                } else if self.board.links.direct(*node).is_some_and(|link| link.up) {
-                    self.bring(target.clone());
+                } else {
+                    self.bring_again(target.clone(), *node);
                 }
             }
             RosterTarget::Peer { peer, via } => {
-                self.under_way.remove(peer);
-                if outcome != Exchange::Done {
-                    self.board.links.failed(*peer, *via);
-                }
+                self.under_way.remove(&(*peer, Some(*via)));
                 match outcome {
                     Exchange::Done => {
-                        self.told.insert(*peer);
+                        self.told.insert((*peer, *via));
                         for channel in self.board.channels.values() {
                             channel.links_changed().await;
                         }
                     }
-                    Exchange::Failed => self.bring_to_peers(),
-                    // Perhaps at another mediator. One that is at none tells us when it comes.
-                    Exchange::Absent => {
-                        let mediators = self.mediators();
-                        if let Some(via) = self.board.links.untried(*peer, &mediators) {
-                            self.bring(RosterTarget::Peer { peer: *peer, via });
-                        }
-                    }
+                    Exchange::Failed => self.bring_again(target.clone(), *via),
+                    // When it comes to this mediator it tells us.
+                    Exchange::Absent => {}
                 }
             }
             RosterTarget::Address(_) => {}

@@ -8,6 +8,7 @@ mod home;
 mod judgement;
 mod line;
 mod lost;
+mod mediators;
 mod misled;
 
 use std::{

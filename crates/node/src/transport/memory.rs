@@ -44,6 +44,8 @@ struct State {
     misled: BTreeMap<(NodeId, NodeId), NodeId>,
     /// Mediators that know of nobody.
     barren: BTreeSet<NodeId>,
+    /// Mediators that hang: nothing ends, and nothing passes.
+    hanging: BTreeSet<NodeId>,
     /// Capital and mediator that are connected.
     links: BTreeSet<(NodeId, NodeId)>,
     /// Those of them with a reservation.
@@ -65,6 +67,8 @@ struct Pipe {
     via: Option<NodeId>,
     kind: StreamKind,
     gone: CancellationToken,
+    /// Cancelled when its mediator has hung: what it held never comes.
+    hangs: CancellationToken,
     /// Dead once both ends were dropped.
     ends: Weak<()>,
 }
@@ -72,6 +76,10 @@ struct Pipe {
 impl Pipe {
     fn in_use(&self) -> bool {
         self.ends.strong_count() > 0
+    }
+
+    fn over(&self, mediator: NodeId) -> bool {
+        self.via == Some(mediator) || self.to == mediator
     }
 }
 
@@ -108,6 +116,20 @@ impl Network {
     /// From now on, a mediator says of everybody that they are not there.
     pub(crate) fn make_barren(&self, mediator: NodeId) {
         self.lock().barren.insert(mediator);
+    }
+
+    /// From now on a mediator hangs: its links stand, and what is sent over it vanishes.
+    pub(crate) fn hang(&self, mediator: NodeId) {
+        let mut state = self.lock();
+        state.hanging.insert(mediator);
+        state.streams.iter().filter(|pipe| pipe.over(mediator)).for_each(|pipe| pipe.hangs.cancel());
+    }
+
+    /// A mediator goes on. What it held is lost, with all that ran over it.
+    pub(crate) fn go_on(&self, mediator: NodeId) {
+        let mut state = self.lock();
+        state.hanging.remove(&mediator);
+        state.streams.iter().filter(|pipe| pipe.over(mediator)).for_each(|pipe| pipe.gone.cancel());
     }
 
     /// From now on, mediators bring what `from` opens to `to` to `instead`. (On a real network the transport finds that out
@@ -276,7 +298,11 @@ impl State {
         let gone = CancellationToken::new();
         let (near, far) = duplex(STREAM_WINDOW);
         let ends = Arc::new(());
-        let near = End::new(near, gone.clone(), ends.clone());
+        let hangs = CancellationToken::new();
+        if self.hanging.contains(&via.unwrap_or(to)) {
+            hangs.cancel();
+        }
+        let near = End::new(near, gone.clone(), hangs.clone(), ends.clone());
         let known = match via {
             Some(_) => self.knows(to, from),
             None => self.members.get(&to).is_some_and(|m| m.admission.admits(from)),
@@ -284,8 +310,10 @@ impl State {
         self.streams.retain(Pipe::in_use);
         let room = self.streams.len() < MAX_STREAMS * self.members.len();
         if room && self.may_run(from, to, via, kind) && (known || kind == StreamKind::Roster) {
-            self.streams.push(Pipe { from, to, via, kind, gone: gone.clone(), ends: Arc::downgrade(&ends) });
-            let stream = Box::new(End::new(far, gone, ends));
+            let ends_of = Arc::downgrade(&ends);
+            let pipe = Pipe { from, to, via, kind, gone: gone.clone(), hangs: hangs.clone(), ends: ends_of };
+            self.streams.push(pipe);
+            let stream = Box::new(End::new(far, gone, hangs, ends));
             self.tell(to, TransportEvent::Incoming(Incoming { peer: from, via, kind, known, stream }));
         } else {
             let why = if known { Refusal::Busy } else { Refusal::UnknownNode(kind) };
@@ -414,18 +442,20 @@ impl State {
 struct End {
     inner: DuplexStream,
     gone: CancellationToken,
+    hangs: CancellationToken,
     reading: Pin<Box<WaitForCancellationFutureOwned>>,
     writing: Pin<Box<WaitForCancellationFutureOwned>>,
     _in_use: Arc<()>,
 }
 
 impl End {
-    fn new(inner: DuplexStream, gone: CancellationToken, in_use: Arc<()>) -> Self {
+    fn new(inner: DuplexStream, gone: CancellationToken, hangs: CancellationToken, in_use: Arc<()>) -> Self {
         Self {
             inner,
             reading: Box::pin(gone.clone().cancelled_owned()),
             writing: Box::pin(gone.clone().cancelled_owned()),
             gone,
+            hangs,
             _in_use: in_use,
         }
     }
@@ -451,7 +481,8 @@ impl AsyncRead for End {
         if self.gone.is_cancelled() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let outcome = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        let hangs = self.hangs.is_cancelled();
+        let outcome = if hangs { Poll::Pending } else { Pin::new(&mut self.inner).poll_read(cx, buffer) };
         if outcome.is_ready() {
             return outcome;
         }
@@ -463,6 +494,9 @@ impl AsyncWrite for End {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.gone.is_cancelled() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if self.hangs.is_cancelled() {
+            return Poll::Ready(Ok(bytes.len()));
         }
         let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
         if outcome.is_ready() {
@@ -481,125 +515,4 @@ impl AsyncWrite for End {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-    use crate::transport::{ChannelName, MediatorPath};
-
-    const A: NodeId = NodeId::from_bytes([1; 32]);
-    const B: NodeId = NodeId::from_bytes([2; 32]);
-    const M: NodeId = NodeId::from_bytes([9; 32]);
-
-    fn address() -> Address {
-        "127.0.0.1:7701".parse().unwrap()
-    }
-
-    fn directory(peer: NodeId) -> Directory {
-        let path = MediatorPath { name: "Muscat".to_owned(), node: M, addresses: vec![address()] };
-        Directory { mediators: vec![path], peers: [peer].into() }
-    }
-
-    fn admission() -> Admission {
-        let mut admission = Admission::new();
-        admission.set_channel(ChannelName([7; 32]), [A, B].into());
-        admission
-    }
-
-    async fn until<T>(events: &mut Events, mut pick: impl FnMut(TransportEvent) -> Option<T>) -> T {
-        loop {
-            if let Some(found) = pick(events.next().await.expect("more events")) {
-                return found;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn streams_run_while_the_wires_do() {
-        let network = Network::new();
-        let (a, mut a_events) = network.capital(A);
-        let (b, mut b_events) = network.capital(B);
-        let (m, _m_events) = network.mediator(M, address());
-        m.set_admission(admission());
-        a.set_directory(directory(B));
-        assert_eq!(a.open(B, M).await.err(), Some(OpenError::PeerAbsent));
-        b.set_directory(directory(A));
-
-        let mut near = a.open(B, M).await.expect("opens");
-        let mut far = until(&mut b_events, |event| match event {
-            TransportEvent::Incoming(incoming) => Some(incoming),
-            _ => None,
-        })
-        .await;
-        assert_eq!((far.peer, far.via, far.kind), (A, Some(M), StreamKind::Live));
-        near.write_all(b"hello").await.unwrap();
-        let mut buffer = [0; 5];
-        far.stream.read_exact(&mut buffer).await.unwrap();
-        assert_eq!(&buffer, b"hello");
-
-        network.cut(B, M);
-        assert!(near.read(&mut buffer).await.is_err());
-        assert!(far.stream.write(b"x").await.is_err());
-        assert_eq!(a.open(B, M).await.err(), Some(OpenError::PeerAbsent));
-        assert_eq!(b.open(A, M).await.err(), Some(OpenError::MediatorDown));
-        network.mend(B, M);
-        let mut down = 0;
-        until(&mut b_events, |event| {
-            down += usize::from(matches!(event, TransportEvent::MediatorDown { .. }));
-            (matches!(event, TransportEvent::Reserved { .. }) && down == 1).then_some(())
-        })
-        .await;
-        a.open(B, M).await.expect("opens again");
-        until(&mut a_events, |event| matches!(event, TransportEvent::Reserved { .. }).then_some(())).await;
-    }
-
-    #[tokio::test]
-    async fn revocation_and_shutdown_end_streams() {
-        let network = Network::new();
-        let (a, _a_events) = network.capital(A);
-        let (b, mut b_events) = network.capital(B);
-        let (m, _m_events) = network.mediator(M, address());
-        a.set_directory(directory(B));
-        b.set_directory(directory(A));
-        assert_eq!(a.open(B, M).await.err(), Some(OpenError::Refused));
-        m.set_admission(admission());
-        let mut near = a.open(B, M).await.expect("opens");
-        m.set_admission(Admission::new());
-        assert!(near.read(&mut [0; 1]).await.is_err());
-
-        m.set_admission(admission());
-        let mut near = a.open(B, M).await.expect("opens");
-        b.set_directory(Directory { peers: BTreeSet::new(), ..directory(A) });
-        assert!(near.read(&mut [0; 1]).await.is_err());
-        let mut refused = a.open(B, M).await.expect("opens, and ends");
-        assert!(refused.read(&mut [0; 1]).await.is_err());
-        until(&mut b_events, |event| match event {
-            TransportEvent::Refused { who, why } => {
-                assert_eq!((who, why), (Some(A), Refusal::UnknownNode(StreamKind::Live)));
-                Some(())
-            }
-            _ => None,
-        })
-        .await;
-        a.shutdown().await;
-        assert_eq!(a.open(B, M).await.err(), Some(OpenError::Shutdown));
-    }
-
-    #[tokio::test]
-    async fn whoever_answers_at_an_address_can_be_asked_for_its_card() {
-        let network = Network::new();
-        let (a, _a_events) = network.capital(A);
-        let (_m, mut m_events) = network.mediator(M, address());
-        let near = a.open_roster(RosterTarget::Address(address())).await.expect("opens");
-        assert_eq!(near.node, M);
-        let far = until(&mut m_events, |event| match event {
-            TransportEvent::Incoming(incoming) => Some(incoming),
-            _ => None,
-        })
-        .await;
-        assert!(!far.known);
-        network.cut(A, M);
-        let nobody = a.open_roster(RosterTarget::Address(address())).await;
-        assert!(matches!(nobody, Err(OpenError::Failed(_))));
-    }
-}
+mod tests;

@@ -15,16 +15,20 @@
 //!    it known to work both ways. Until then it is greeted, and the old one carries the frames; with no old one it carries
 //!    them at once.
 //!
+//! 5. *A session in use that has fallen silent* ([`Sessions::said`], [`Sessions::heard`]) may be replaced over another way before it has
+//!    ended, by whichever side misses an answer. Rule 4 decides then as well.
+//!
 //! Why both sides agree: a session completes at its responder only after its opener has sent message 3, so the
-//! opener has the last word on which of its attempts can live at all. By rules 1 and 2 two sessions alive at both
-//! ends have the same opener, which began the second after the first was greeted. Both ends have then seen the first
-//! complete before the second began, and number them alike.
+//! opener has the last word on which of its attempts can live at all. By rules 1, 2 and 5, of two sessions alive
+//! at both ends the opener of the second began it after it had seen the first complete. By then the first had begun at both
+//! ends, so both number them alike.
 //!
 //! The struct decides and remembers; the caller owns streams and keys. Every method answers with decisions to be carried
 //! out in order. A session named in a `Close` is forgotten; nothing more need be said of it.
 
 use std::time::Duration;
 
+use super::pulse::{Pulse, Silence};
 use crate::{
     identity::member::MemberId,
     limits::{
@@ -78,6 +82,11 @@ pub enum Decision {
     Use(SessionId),
     /// End it; forgotten here.
     Close(SessionId, Ending),
+    /// Ask the peer in it something that it answers at once, whatever its disk does.
+    Ask(SessionId),
+    /// A question in it was not answered, and nothing else was heard. Where there is another way to the peer than the one that
+    /// carries it, say [`Sessions::elsewhere`]. Said again while the silence lasts.
+    Doubt(SessionId),
     /// No session is left.
     Down,
 }
@@ -97,13 +106,15 @@ pub struct Sessions {
     open_at: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Tracked {
     id: SessionId,
     opened_by: OpenedBy,
     stage: Stage,
     /// When it reached the stage.
     since: Duration,
+    /// Once it is complete.
+    pulse: Option<Pulse>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +192,7 @@ impl Sessions {
         if session.stage != Stage::Handshake {
             return out;
         }
+        session.pulse = Some(Pulse::new(now.monotonic.saturating_sub(session.since), now.monotonic));
         session.enter(Stage::Complete, now);
         // What neither carries frames nor is the newest would only pile up; a crossing that waited has lost.
         let in_use = self.in_use;
@@ -228,12 +240,36 @@ impl Sessions {
         out
     }
 
+    /// A frame of so many bytes was sent in it. `asks` says whether the peer answers it by itself, at once but for its disk.
+    pub fn said(&mut self, id: SessionId, bytes: usize, asks: bool, now: Now) {
+        if let Some(pulse) = self.pulse(id) {
+            pulse.said(bytes, asks, now.monotonic);
+        }
+    }
+
+    /// Something was heard in it, be it part of a frame; how many of the questions put in it that answers, the oldest first.
+    pub fn heard(&mut self, id: SessionId, answers: usize, now: Now) {
+        if let Some(pulse) = self.pulse(id) {
+            pulse.heard(answers, now.monotonic);
+        }
+    }
+
+    /// There is another way to the peer than that of the session in use, which is in doubt.
+    pub fn elsewhere(&mut self, now: Now) -> Vec<Decision> {
+        // One that is still to be greeted is such a try already.
+        let trying = |other: &Tracked| self.in_use != Some(other.id) && !other.is_greeted();
+        if self.in_use.is_none() || self.all.iter().any(trying) {
+            return Vec::new();
+        }
+        vec![Decision::Open(self.begin(OpenedBy::Us, Stage::Handshake, now))]
+    }
+
     /// Its stream ended, its handshake failed or was refused, or the peer closed it.
     pub fn closed(&mut self, id: SessionId, now: Now) -> Vec<Decision> {
         let mut out = Vec::new();
         if let Some(at) = self.all.iter().position(|session| session.id == id) {
             let session = self.all.remove(at);
-            self.after_loss(session, now);
+            self.after_loss(&session, now);
             self.settle(&mut out, now);
         }
         out
@@ -249,6 +285,17 @@ impl Sessions {
         out
     }
 
+    /// The way of a session that was just lost has failed, and there is another that has not. The first loss in a row is not waited
+    /// after; a peer that takes sessions and drops them, over whatever ways, is still left its pauses.
+    pub fn another_way(&mut self, now: Now) -> Vec<Decision> {
+        if self.failures <= 1 {
+            self.open_at = self.open_at.min(now.monotonic + self.patience());
+        }
+        let mut out = Vec::new();
+        self.maybe_open(&mut out, now);
+        out
+    }
+
     /// Time has passed: to be called at [`Sessions::wake_at`], and whenever it suits. The first call opens
     /// the first session.
     pub fn tick(&mut self, now: Now) -> Vec<Decision> {
@@ -256,9 +303,10 @@ impl Sessions {
         while let Some((session, ending)) = self.overdue(now) {
             self.all.retain(|other| other.id != session.id);
             out.push(Decision::Close(session.id, ending));
-            self.after_loss(session, now);
+            self.after_loss(&session, now);
         }
         self.settle(&mut out, now);
+        self.listen(&mut out, now);
         out
     }
 
@@ -267,13 +315,39 @@ impl Sessions {
         let waiting = self.waiting().map(|waiting| waiting.since + CROSSING_WAITS);
         let deadlines = self.all.iter().map(Tracked::deadline);
         let open = self.open_due_at();
-        deadlines.chain(waiting).chain(open).min()
+        deadlines.chain(waiting).chain(open).chain(self.silence_at()).min()
+    }
+
+    /// Says what a silence in the session in use calls for.
+    fn listen(&mut self, out: &mut Vec<Decision>, now: Now) {
+        let Some(id) = self.in_use else { return };
+        let Some(pulse) = self.pulse(id) else { return };
+        match pulse.silence(now.monotonic) {
+            Some(Silence::Ask) => {
+                pulse.asking();
+                out.push(Decision::Ask(id));
+            }
+            Some(Silence::Doubt) => {
+                pulse.doubted(now.monotonic);
+                out.push(Decision::Doubt(id));
+            }
+            None => {}
+        }
+    }
+
+    fn silence_at(&self) -> Option<Duration> {
+        let id = self.in_use?;
+        self.all.iter().find(|session| session.id == id)?.pulse.as_ref()?.wakes_at()
+    }
+
+    fn pulse(&mut self, id: SessionId) -> Option<&mut Pulse> {
+        self.find(id)?.pulse.as_mut()
     }
 
     fn begin(&mut self, opened_by: OpenedBy, stage: Stage, now: Now) -> SessionId {
         let id = SessionId(self.next);
         self.next += 1;
-        self.all.push(Tracked { id, opened_by, stage, since: now.monotonic });
+        self.all.push(Tracked { id, opened_by, stage, since: now.monotonic, pulse: None });
         id
     }
 
@@ -308,15 +382,15 @@ impl Sessions {
         if let (Some(waiting), Some(own)) = (self.waiting(), self.own_handshake())
             && now.monotonic >= waiting.since + CROSSING_WAITS
         {
-            return Some((*own, Ending::Crossed));
+            return Some((own.clone(), Ending::Crossed));
         }
         let late = self.all.iter().find(|session| now.monotonic >= session.deadline())?;
         let ending = if late.is_greeted() { Ending::Expired } else { Ending::TimedOut };
-        Some((*late, ending))
+        Some((late.clone(), ending))
     }
 
     /// When to try again after this one is gone.
-    fn after_loss(&mut self, lost: Tracked, now: Now) {
+    fn after_loss(&mut self, lost: &Tracked, now: Now) {
         match lost.stage {
             Stage::Greeted { .. } if now.monotonic.saturating_sub(lost.since) >= REOPEN_AT_MOST => {
                 self.failures = 0;

@@ -14,6 +14,7 @@ pub mod admission;
 pub mod choose;
 pub mod handshake;
 pub mod introduction;
+mod pulse;
 mod secret;
 pub mod stream;
 pub mod transport;

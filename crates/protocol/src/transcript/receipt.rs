@@ -123,6 +123,11 @@ impl SignedReceipt {
         self.signature
     }
 
+    /// Whether it claims, unverified, that an entry is held.
+    pub fn is_of_held(&self) -> bool {
+        codec::decode::<Receipt>(&self.bytes).is_ok_and(|receipt| receipt.kind == ReceiptKind::Held)
+    }
+
     /// What it claims, unverified.
     pub fn claims(&self, channel: ChannelId) -> Result<Receipt, ReceiptError> {
         let receipt: Receipt = codec::decode(&self.bytes)?;

@@ -185,11 +185,29 @@ fn a_peer_that_accepts_and_closes_again_and_again_is_not_hammered() {
                 us.completed(id, now(second));
                 us.greeted(id, now(second));
                 us.closed(id, now(second));
+                // Nor because there is another mediator each time.
+                for decision in us.another_way(now(second)) {
+                    if let Decision::Open(id) = decision {
+                        opened += 1;
+                        us.closed(id, now(second));
+                    }
+                }
             }
         }
     }
     assert!((5..=16).contains(&opened), "opened {opened} times in five minutes");
     assert!(matches!(us.retry(now(300)).as_slice(), [Decision::Open(_)]), "a reason to hope counts");
+}
+
+#[test]
+fn the_first_loss_is_not_waited_after_where_there_is_another_way() {
+    let mut us = Sessions::new(&id("tehran"), &id("washington"), now(0));
+    let Some(Decision::Open(ours)) = us.tick(now(0)).pop() else { panic!("it opens at once") };
+    us.completed(ours, now(0));
+    us.greeted(ours, now(0));
+    assert_eq!(us.closed(ours, now(5)), [Decision::Down]);
+    assert_eq!(us.tick(now(5)), [], "it held for a moment only");
+    assert!(matches!(us.another_way(now(5)).as_slice(), [Decision::Open(_)]));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Two sides that choose between sessions, and the streams between them: with delays, cuts that one side, both or
-//! neither notices at once, and restarts. Handshakes and frames are reduced to what the choice depends on.
+//! neither notices at once, and restarts. Streams run over one of two ways, which may be slow, or swallow all without a word. Handshakes and
+//! frames are reduced to what the choice depends on.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,13 +24,68 @@ enum Message {
     Two,
     Three,
     Hello,
+    /// What a sound peer answers, with so many bytes; the same again has the same number.
+    Question(usize, usize),
+    Answer(usize),
+    /// What a peer answers whatever its disk does.
+    Probe,
+    ProbeAnswer,
+    /// Some of the next message has come.
+    Part,
     /// A last frame `Close`, or the end of the stream.
     End,
+}
+
+impl Message {
+    /// About as many bytes as the real one has on the wire.
+    fn size(self) -> usize {
+        match self {
+            Self::One => 1_300,
+            Self::Two => 5_000,
+            Self::Three => 4_000,
+            Self::Question(_, bytes) => bytes,
+            Self::Hello | Self::Answer(_) | Self::Probe | Self::ProbeAnswer => 300,
+            Self::Part | Self::End => 50,
+        }
+    }
+
+    fn asks(self) -> bool {
+        matches!(self, Self::Question(..) | Self::Probe)
+    }
+
+    fn answers(self) -> usize {
+        match self {
+            Self::Answer(_) => 1,
+            Self::ProbeAnswer => usize::MAX,
+            _ => 0,
+        }
+    }
+}
+
+/// One of the two mediators, say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    /// What is sent over it vanishes, and nobody is told.
+    pub(crate) dead: bool,
+    /// It carries so many bytes a second in each direction; else as many as come.
+    pub(crate) rate: Option<u64>,
+    /// When it has carried what each side sent.
+    pub(crate) free_at: [Duration; 2],
+}
+
+/// A question that was put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    side: Side,
+    bytes: usize,
+    pub(crate) asked_at: Duration,
+    pub(crate) answered_at: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Stream {
     opener: Side,
+    way: usize,
     ids: [Option<SessionId>; 2],
     /// Whether the side still has its end.
     open: [bool; 2],
@@ -38,6 +94,9 @@ struct Stream {
     /// Nothing passes any more. Each side notices at its moment.
     cut: Option<[Duration; 2]>,
 }
+
+/// So many bytes are seen to have come before the rest.
+const PART: u64 = 2_048;
 
 /// What the streams do to what is sent on them.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +114,16 @@ pub(crate) const CALM: Weather = Weather { least: 5, most: 200, swallows: None }
 pub(crate) struct Line {
     pub(crate) now: Duration,
     pub(crate) weather: Weather,
+    pub(crate) ways: [Way; 2],
+    /// Whether both sides are connected to both.
+    pub(crate) has_another_way: bool,
+    /// Sides that answer no question but a probe: their disk is full.
+    pub(crate) full: [bool; 2],
+    pub(crate) questions: Vec<Question>,
+    /// Probes that were sent.
+    pub(crate) probes: usize,
+    /// The way over which each side opens next.
+    prefers: [usize; 2],
     sides: [Sessions; 2],
     /// The stream in use, as each side was told.
     pub(crate) used: [Option<usize>; 2],
@@ -81,6 +150,12 @@ impl Line {
         Self {
             now,
             weather: CALM,
+            ways: [Way::default(); 2],
+            has_another_way: false,
+            full: [false; 2],
+            questions: Vec::new(),
+            probes: 0,
+            prefers: [0; 2],
             sides: [fresh(0, now), fresh(1, now)],
             used: [None; 2],
             streams: Vec::new(),
@@ -154,6 +229,29 @@ impl Line {
         }
     }
 
+    /// A side puts a question, in whatever session it uses, and again in each that it comes to use until it is answered.
+    pub(crate) fn ask(&mut self, side: Side, bytes: usize) {
+        self.questions.push(Question { side, bytes, asked_at: self.now, answered_at: None });
+        if let Some(index) = self.used[side] {
+            self.send(side, index, Message::Question(self.questions.len() - 1, bytes));
+        }
+    }
+
+    /// The way that a side's session runs over.
+    pub(crate) fn way(&self, side: Side) -> Option<usize> {
+        self.used[side].map(|index| self.streams[index].way)
+    }
+
+    fn ask_again(&mut self, side: Side, index: usize) {
+        let open =
+            |(_, question): &(usize, &Question)| question.side == side && question.answered_at.is_none();
+        let again: Vec<(usize, usize)> =
+            self.questions.iter().enumerate().filter(open).map(|(number, q)| (number, q.bytes)).collect();
+        for (number, bytes) in again {
+            self.send(side, index, Message::Question(number, bytes));
+        }
+    }
+
     /// Lets time pass, with everything that happens meanwhile.
     pub(crate) fn run(&mut self, length: Duration) {
         let end = self.now + length;
@@ -211,8 +309,21 @@ impl Line {
                 continue;
             }
             let Some(id) = stream.ids[side].filter(|_| stream.open[side]) else { continue };
+            self.sides[side].heard(id, message.answers(), at(self.now));
             let decisions = match message {
-                Message::One => Vec::new(),
+                Message::Question(number, _) if !self.full[side] => {
+                    self.send(side, index, Message::Answer(number));
+                    Vec::new()
+                }
+                Message::Answer(number) => {
+                    self.questions[number].answered_at.get_or_insert(self.now);
+                    Vec::new()
+                }
+                Message::Probe => {
+                    self.send(side, index, Message::ProbeAnswer);
+                    Vec::new()
+                }
+                Message::One | Message::Part | Message::ProbeAnswer | Message::Question(..) => Vec::new(),
                 Message::Two => {
                     self.send(side, index, Message::Three);
                     self.sides[side].completed(id, at(self.now))
@@ -242,9 +353,30 @@ impl Line {
     fn send(&mut self, from: Side, index: usize, message: Message) {
         let Weather { least, most, .. } = self.weather;
         let delay = Duration::from_millis(least + self.chance.next_u64() % (most - least + 1));
-        let queue = &mut self.streams[index].under_way[1 - from];
+        let stream = &mut self.streams[index];
+        if let Some(id) = stream.ids[from] {
+            self.sides[from].said(id, message.size(), message.asks(), at(self.now));
+        }
+        let way = &mut self.ways[stream.way];
+        if way.dead {
+            return;
+        }
+        let queue = &mut stream.under_way[1 - from];
         let earliest = queue.back().map_or(Duration::ZERO, |(moment, _)| *moment);
-        queue.push_back(((self.now + delay).max(earliest), message));
+        if let Some(rate) = way.rate {
+            let mut left = message.size() as u64;
+            let mut sent = way.free_at[from].max(self.now);
+            while left > PART {
+                sent += Duration::from_millis(PART * 1000 / rate);
+                left -= PART;
+                queue.push_back(((sent + delay).max(earliest), Message::Part));
+            }
+            sent += Duration::from_millis(left * 1000 / rate);
+            way.free_at[from] = sent;
+            queue.push_back(((sent + delay).max(earliest), message));
+        } else {
+            queue.push_back(((self.now + delay).max(earliest), message));
+        }
     }
 
     fn stream_of(&self, side: Side, id: SessionId) -> usize {
@@ -256,7 +388,8 @@ impl Line {
         for decision in decisions {
             match decision {
                 Decision::Open(id) => {
-                    let mut stream = Stream { opener: side, ..Stream::default() };
+                    let way = self.prefers[side];
+                    let mut stream = Stream { opener: side, way, ..Stream::default() };
                     stream.ids[side] = Some(id);
                     stream.open[side] = true;
                     let index = self.streams.len();
@@ -274,7 +407,18 @@ impl Line {
                     self.used[side] = Some(index);
                     self.history.push((self.now, side, Some(index)));
                     self.send(side, index, Message::Hello);
+                    self.ask_again(side, index);
                 }
+                Decision::Ask(id) => {
+                    self.probes += 1;
+                    self.send(side, self.stream_of(side, id), Message::Probe);
+                }
+                Decision::Doubt(id) if self.has_another_way => {
+                    self.prefers[side] = 1 - self.streams[self.stream_of(side, id)].way;
+                    let decisions = self.sides[side].elsewhere(at(self.now));
+                    self.carry_out(side, decisions);
+                }
+                Decision::Doubt(_) => {}
                 Decision::Close(id, ending) => {
                     let index = self.stream_of(side, id);
                     self.streams[index].open[side] = false;

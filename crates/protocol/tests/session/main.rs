@@ -7,5 +7,6 @@ mod hostile_carrier;
 mod impostors;
 mod lifetime;
 mod line;
+mod silence;
 mod support;
 mod vectors;

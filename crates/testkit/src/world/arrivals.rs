@@ -172,6 +172,7 @@ impl World {
         id: SessionId,
         frame: Frame,
     ) -> Result<(), Broken> {
+        self.note(party, peer, |sessions, now| sessions.heard(id, frame.answers(), now));
         if matches!(frame, Frame::Hello(_)) {
             self.sessions(party, peer, |sessions, now| sessions.greeted(id, now))?;
         }

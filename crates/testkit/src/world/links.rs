@@ -55,8 +55,22 @@ impl World {
             let more = self.decided(party, peer, decision)?;
             decisions.extend(more);
         }
+        self.plan_wake(party, peer);
+        Ok(())
+    }
+
+    /// Tells the sessions with a peer what calls for no decision now, but may at a later time.
+    pub(super) fn note(&mut self, party: &MemberId, peer: &MemberId, what: impl FnOnce(&mut Sessions, Now)) {
+        let now = self.now_at(party);
+        if let Some(link) = self.link(party, peer) {
+            what(&mut link.sessions, now);
+        }
+        self.plan_wake(party, peer);
+    }
+
+    fn plan_wake(&mut self, party: &MemberId, peer: &MemberId) {
         let life = self.node(party).life;
-        let Some(link) = self.link(party, peer) else { return Ok(()) };
+        let Some(link) = self.link(party, peer) else { return };
         let wake = link.sessions.wake_at();
         if wake != link.wake {
             link.wake = wake;
@@ -64,7 +78,6 @@ impl World {
                 self.plan(at, Happening::SessionsWake { node: party.clone(), peer: peer.clone(), life });
             }
         }
-        Ok(())
     }
 
     pub(super) fn link(&mut self, party: &MemberId, peer: &MemberId) -> Option<&mut Link> {
@@ -101,6 +114,12 @@ impl World {
                     self.end_stream(path.stream, Some(party), true);
                 }
             }
+            Decision::Ask(_) => {
+                let request = self.request();
+                self.input(party, Input::LineTest { request, peer: peer.clone() })?;
+            }
+            // There is one way between two nodes here.
+            Decision::Doubt(_) => {}
             Decision::Down => self.input(party, Input::PathDown { peer: peer.clone() })?,
         }
         let _ = now;
@@ -237,6 +256,7 @@ impl World {
         let stream = path.stream;
         if let Ok(bytes) = session.seal(&frame.encode()) {
             self.tally.frames += 1;
+            self.note(party, peer, |sessions, now| sessions.said(id, bytes.len(), frame.asks(), now));
             self.send(stream, peer, bytes);
         }
     }

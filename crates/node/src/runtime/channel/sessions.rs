@@ -4,15 +4,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use demarche_protocol::{
-    channel::{CloseReason, Frame, Input},
+    channel::{CloseReason, Frame, Input, LineTestResult, Refusal},
     hash::DocumentId,
     identity::{Verified, member::MemberId, roster::Roster},
-    session::{Decision, Ending, SessionId, Sessions},
-    time::Timestamp,
+    session::{Decision, Ending, SessionError, SessionId, Sessions},
+    time::{Now, Timestamp},
 };
 use tokio::task::JoinHandle;
 
-use super::task::Task;
+use super::{
+    handle::Reply,
+    task::{Task, Waiting},
+};
 use crate::{
     defaults::UNNAMED_STREAMS,
     runtime::{
@@ -100,10 +103,12 @@ impl PeerLine {
         }
     }
 
-    /// The session in which frames go out.
-    pub(super) fn in_use(&mut self) -> Option<(SessionId, &mut Live)> {
-        let id = self.sessions.in_use()?;
-        Some((id, self.live(id)?))
+    /// Queues a frame in a session.
+    pub(super) fn say(&mut self, id: SessionId, frame: &Frame, now: Now) -> Result<(), SessionError> {
+        let Some(live) = self.live(id) else { return Ok(()) };
+        let bytes = live.queue(frame)?;
+        self.sessions.said(id, bytes, frame.asks(), now);
+        Ok(())
     }
 
     pub(super) fn live_ids(&self) -> Vec<SessionId> {
@@ -148,13 +153,15 @@ impl Task {
             Decision::Answer(id) => self.answer(peer, id),
             Decision::Greet(id) => {
                 let hello = Frame::Hello(self.machine.hello());
-                if let Some(live) = self.lines.get_mut(peer).and_then(|line| line.live(id)) {
+                if let Some(line) = self.lines.get_mut(peer) {
                     // One that cannot seal is dead, and its reading side will say so.
-                    let _ = live.queue(&hello);
+                    let _ = line.say(id, &hello, now);
                 }
             }
             Decision::Use(id) => self.use_session(peer, id),
             Decision::Close(id, ending) => self.end_session(peer, id, ending),
+            Decision::Ask(_) => self.test_line(peer.clone(), None),
+            Decision::Doubt(id) => return self.doubt(peer, id),
             Decision::Down => self.path_down(peer),
         }
         Vec::new()
@@ -370,6 +377,73 @@ impl Task {
         };
         if let Some(Way { peer, via }) = way {
             self.links.failed(peer, via);
+        }
+    }
+
+    /// Asks the peer over the session in use, if that is carried by the mediator whose path is to be tested.
+    pub(super) fn line_test(&mut self, peer: MemberId, via: &MemberId, reply: Reply<LineTestResult>) {
+        let node = self.machine.roster().current(via).map(|card| node_of(card));
+        let used = self.lines.get(&peer).filter(|line| line.state.up).and_then(|line| line.state.via);
+        if used.is_none() || used != node {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(Refusal::NoPath(peer)));
+            return;
+        }
+        self.test_line(peer, Some(reply));
+    }
+
+    /// Asks the peer over the session in use; without anybody to tell, to hear whether it answers.
+    fn test_line(&mut self, peer: MemberId, reply: Option<Reply<LineTestResult>>) {
+        let request = self.wait(Waiting::LineTest(reply));
+        self.input(Input::LineTest { request, peer });
+    }
+
+    /// Bytes may have come in a session.
+    pub(super) fn listen(&mut self, peer: &MemberId, id: SessionId) {
+        let now = self.clock.now();
+        if let Some(line) = self.lines.get_mut(peer)
+            && line.live(id).is_some_and(Live::has_heard)
+        {
+            line.sessions.heard(id, 0, now);
+        }
+    }
+
+    /// Nothing is heard in the session in use though something should be. Where another mediator is connected, it is tried.
+    fn doubt(&mut self, peer: &MemberId, id: SessionId) -> Vec<Decision> {
+        let now = self.clock.now();
+        let roster = self.machine.roster();
+        let Some(node) = roster.current(peer).map(|card| node_of(card)) else { return Vec::new() };
+        let Some(line) = self.lines.get_mut(peer) else { return Vec::new() };
+        let Some(via) = line.live(id).map(|live| live.via) else { return Vec::new() };
+        self.links.failed(node, via);
+        match self.links.best(node, &mediators(roster)) {
+            Some(other) if other != via => {
+                tracing::info!(
+                    peer = peer.as_str(),
+                    via = name_of(roster, via),
+                    "no answer; another mediator is tried"
+                );
+                line.sessions.elsewhere(now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A session's stream has broken. Where another mediator is connected that has not failed, it is tried at once.
+    pub(super) fn break_off(&mut self, peer: &MemberId, id: SessionId, why: &str) {
+        let Some(line) = self.lines.get_mut(peer) else { return };
+        if let Some(stage) = line.stages.remove(&id) {
+            self.note_failed_way(peer, &stage);
+        }
+        self.lose(peer, id, why);
+        let now = self.clock.now();
+        let roster = self.machine.roster();
+        let node = roster.current(peer).map(|card| node_of(card));
+        if node.is_some_and(|node| self.links.untried(node, &mediators(roster)).is_some())
+            && let Some(line) = self.lines.get_mut(peer)
+        {
+            let decisions = line.sessions.another_way(now);
+            self.decide(peer, decisions);
         }
     }
 

@@ -42,7 +42,6 @@ use crate::{
         clock::Clock,
         handshake::Ground,
         items::Items,
-        names::node_of,
         news::{Cause, News},
         view::Acknowledgements,
     },
@@ -69,11 +68,11 @@ pub(crate) enum End {
     Failed,
 }
 
-enum Waiting {
+pub(super) enum Waiting {
     Append(Reply<Recorded>),
     Opened(Reply<Receipt>),
     Roster(Option<Reply<()>>),
-    LineTest(Reply<LineTestResult>),
+    LineTest(Option<Reply<LineTestResult>>),
 }
 
 pub(super) struct Task {
@@ -275,10 +274,12 @@ impl Task {
     fn poll_session(&mut self, cx: &mut Context<'_>, peer: &MemberId, id: SessionId) -> bool {
         for taken in 0..FRAMES_A_TURN {
             let Some(live) = self.lines.get_mut(peer).and_then(|line| line.live(id)) else { return true };
-            match live.poll_frame(cx) {
+            let polled = live.poll_frame(cx);
+            self.listen(peer, id);
+            match polled {
                 Poll::Pending => return taken > 0,
                 Poll::Ready(Err(why)) => {
-                    self.lose(peer, id, &why.to_string());
+                    self.break_off(peer, id, &why.to_string());
                     return true;
                 }
                 Poll::Ready(Ok(frame)) => self.received(peer, id, frame),
@@ -291,6 +292,7 @@ impl Task {
         let now = self.clock.now();
         let Some(line) = self.lines.get_mut(peer) else { return };
         line.state.last_heard = Some(now.wall);
+        line.sessions.heard(id, frame.as_ref().map_or(0, Frame::answers), now);
         let worn = line.live(id).is_some_and(|live| live.is_worn());
         let decisions = match &frame {
             Some(Frame::Close(reason)) => {
@@ -376,19 +378,6 @@ impl Task {
         }
     }
 
-    /// Asks the peer over the session in use, if that is carried by the mediator whose path is to be tested.
-    fn line_test(&mut self, peer: MemberId, via: &MemberId, reply: Reply<LineTestResult>) {
-        let node = self.machine.roster().current(via).map(|card| node_of(card));
-        let used = self.lines.get(&peer).filter(|line| line.state.up).and_then(|line| line.state.via);
-        if used.is_none() || used != node {
-            // Whoever asked may have gone.
-            let _ = reply.send(Err(Refusal::NoPath(peer)));
-            return;
-        }
-        let request = self.wait(Waiting::LineTest(reply));
-        self.input(Input::LineTest { request, peer });
-    }
-
     pub(super) fn input(&mut self, input: Input) {
         self.machine.handle(self.clock.now(), input);
         self.drain();
@@ -400,9 +389,10 @@ impl Task {
         self.input(Input::Roster { request, document });
     }
 
-    fn wait(&mut self, waiting: Waiting) -> RequestId {
+    pub(super) fn wait(&mut self, waiting: Waiting) -> RequestId {
         // A line test whose path went is never answered; whoever waited has given up.
-        self.waiting.retain(|_, waiting| !matches!(waiting, Waiting::LineTest(reply) if reply.is_closed()));
+        let gone = |waiting: &Waiting| matches!(waiting, Waiting::LineTest(Some(reply)) if reply.is_closed());
+        self.waiting.retain(|_, waiting| !gone(waiting));
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.waiting.insert(request, waiting);
@@ -439,7 +429,7 @@ impl Task {
                     continue;
                 };
                 if let Poll::Ready(Err(why)) = session.poll_write(cx) {
-                    self.lose(&peer, id, &why.to_string());
+                    self.break_off(&peer, id, &why.to_string());
                     busy = true;
                     continue;
                 }
@@ -496,11 +486,13 @@ impl Task {
 
     fn transmit(&mut self, peer: &MemberId, frame: Outgoing) {
         let Some(frame) = self.frame(frame) else { return };
-        let Some((id, live)) = self.lines.get_mut(peer).and_then(PeerLine::in_use) else { return };
+        let now = self.clock.now();
+        let Some(line) = self.lines.get_mut(peer) else { return };
+        let Some(id) = line.sessions.in_use() else { return };
         if let Frame::Close(reason) = frame {
             return self.close(peer, id, reason);
         }
-        if let Err(why) = live.queue(&frame) {
+        if let Err(why) = line.say(id, &frame, now) {
             tracing::error!(peer = peer.as_str(), %why, "a frame was not sealed");
         }
     }
@@ -529,7 +521,7 @@ impl Task {
                 if result.skew() <= CLOCK_SKEW {
                     self.news.over(channel, Some(&result.peer), Cause::Clock);
                 }
-                if let Some(Waiting::LineTest(reply)) = self.waiting.remove(&request) {
+                if let Some(Waiting::LineTest(Some(reply))) = self.waiting.remove(&request) {
                     let _ = reply.send(Ok(result));
                 }
             }
@@ -610,12 +602,12 @@ impl Task {
     fn refuse(&mut self, request: RequestId, why: &Refusal) {
         let why = why.clone();
         match self.waiting.remove(&request) {
-            None => {}
+            None | Some(Waiting::LineTest(None)) => {}
             Some(Waiting::Append(reply)) => drop(reply.send(Err(why))),
             Some(Waiting::Opened(reply)) => drop(reply.send(Err(why))),
             Some(Waiting::Roster(Some(reply))) => drop(reply.send(Err(why))),
             Some(Waiting::Roster(None)) => tracing::warn!(%why, "a card was refused"),
-            Some(Waiting::LineTest(reply)) => drop(reply.send(Err(why))),
+            Some(Waiting::LineTest(Some(reply))) => drop(reply.send(Err(why))),
         }
     }
 
