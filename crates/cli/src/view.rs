@@ -240,10 +240,10 @@ pub fn alarm(alarm: &Alarm, channel: Option<&str>) -> Line {
     let channel = channel.map(|name| format!("{name}: ")).unwrap_or_default();
     let line = Line::styled(style, format!("{:>4}  {:<20}  ", alarm.number, alarm.cause));
     let mut line = line.and(format!("{channel}{}", alarm.detail));
-    if let Some(by) = alarm.due.filter(|by| *by > alarm.last) {
-        line = line.and(format!("; due by {}", when::shown(by)));
-    }
-    line = line.and(format!("; since {}", when::shown(alarm.since)));
+    line = line.and(match alarm.due {
+        Some(due) => format!("; due {}", when::shown(due)),
+        None => format!("; since {}", when::shown(alarm.since)),
+    });
     if alarm.times > 1 {
         line = line.and(format!(" ({} times, last {})", alarm.times, when::shown(alarm.last)));
     }

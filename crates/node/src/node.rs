@@ -211,7 +211,6 @@ impl Opened {
             now: watch::Sender::new(Arc::new(Standing::default())),
         });
         hook::start(&config.hook.command, &api.news, &api.stop);
-        heartbeat::start(&config.heartbeat, &api);
         let shared = Arc::new(Shared {
             data,
             config,
@@ -230,6 +229,7 @@ impl Opened {
         take_in(&shared, &api, line.as_ref()).await;
         let socket = shared.config.socket_path(&shared.data);
         tokio::spawn(lookout::run(Arc::downgrade(&api)));
+        heartbeat::start(&shared.config.heartbeat, &api);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
         Ok(Node { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock })
     }

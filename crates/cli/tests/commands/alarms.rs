@@ -36,7 +36,10 @@ fn alarm(number: u64, cause: Cause, channel: Option<ChannelId>, detail: &str) ->
 /// One of the channel, one of another, one of the node, and one that is over.
 fn four() -> Vec<Alarm> {
     vec![
-        alarm(4, Cause::LineDown, Some(channel()), "the line to tehran is down"),
+        Alarm {
+            due: Some(now()),
+            ..alarm(4, Cause::LineDown, Some(channel()), "the line to tehran is down")
+        },
         alarm(5, Cause::LineDown, Some(ChannelId::of(b"other26")), "the line to paris is down"),
         Alarm { times: 3, ..alarm(6, Cause::HookFailed, None, "the hook ring failed") },
         Alarm { over: Some(now()), ..alarm(2, Cause::Clock, Some(channel()), "its clock and ours differ") },
@@ -59,7 +62,7 @@ fn alarms_are_listed_with_the_next_step_and_only_those_of_the_officers_channel_a
     assert_eq!(
         lines,
         [
-            "   4  line-down             the line to tehran is down; since 2026-11-23 09:40:00Z",
+            "   4  line-down             the line to tehran is down; due 2026-11-23 09:40:00Z",
             "   6  hook-failed           the hook ring failed; since 2026-11-23 09:40:00Z (3 times, last 2026-11-23 09:40:00Z)",
             "   2  clock                 its clock and ours differ; since 2026-11-23 09:40:00Z; over since 2026-11-23 09:40:00Z",
             "take one: demarche alarms take NUMBER --by NAME",
@@ -137,8 +140,12 @@ fn b4_an_alarm_is_escaped() {
 fn a_status_says_how_many_alarms_stand_and_the_gravest() {
     let desk = Desk::new();
     let node = Node::on(&desk.socket());
-    let worst =
-        alarm(4, Cause::Undelivered, Some(channel()), "FLASH breach washington/7 is not delivered to tehran");
+    let worst = alarm(
+        4,
+        Cause::Undelivered,
+        Some(channel()),
+        "FLASH breach washington/7 was not delivered to tehran in time",
+    );
     let with = |standing, taken, worst: &Alarm| Status {
         alarms: AlarmCount { standing, taken, worst: Some(worst.clone()) },
         ..status(Verdict::Up)
@@ -148,7 +155,7 @@ fn a_status_says_how_many_alarms_stand_and_the_gravest() {
     let second = ended.out.lines().nth(1).unwrap();
     assert_eq!(
         second,
-        "3 alarms stand, 2 not taken; the gravest: undelivered: FLASH breach washington/7 is not delivered to tehran \
+        "3 alarms stand, 2 not taken; the gravest: undelivered: FLASH breach washington/7 was not delivered to tehran in time \
          (demarche alarms)"
     );
     node.held().status = Some(with(1, 1, &taken(worst, "A")));

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+};
 use demarche_control::{
     Code, Problem,
     types::{Alarm, NAME, TakeRequest, is_name},
@@ -10,6 +13,7 @@ use demarche_control::{
 use tokio::task::spawn_blocking;
 
 use super::{
+    dispatches::body,
     problems::{Answer, Refused, stopping},
     server::Api,
 };
@@ -21,8 +25,9 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Vec<Alarm>> {
 
 pub(super) async fn take(
     State(api): State<Arc<Api>>,
-    Json(TakeRequest { numbers, by }): Json<TakeRequest>,
+    request: Result<Json<TakeRequest>, JsonRejection>,
 ) -> Answer<Vec<Alarm>> {
+    let TakeRequest { numbers, by } = body(request)?;
     if !is_name(&by) {
         let problem = Problem::new(Code::Malformed, "that is no name by which an alarm can be taken");
         return Err(problem.with_help(format!("one line of at most {NAME} bytes")).into());

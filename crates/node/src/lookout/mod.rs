@@ -196,7 +196,7 @@ fn of_line(about: About, down: Down) -> Finding {
 
 /// What is to be said of it. No word of a peer's is in it: it goes into the log.
 fn sentence(due: &Due<'_>) -> String {
-    let Due { peer, facts, by, .. } = due;
+    let Due { peer, facts, .. } = due;
     let nature = match facts.nature {
         Nature::Real => String::new(),
         other => format!("{} ", other.as_str().to_uppercase()),
@@ -205,14 +205,10 @@ fn sentence(due: &Due<'_>) -> String {
     let what = format!("{nature}{precedence} {} {}", facts.kind, serial(&due.node.head));
     match due.cause {
         Cause::UrgentArrival => format!("{what} is here, and nobody has opened it"),
-        Cause::UnopenedHere => format!("{what} is not opened here; its time was up at {by}"),
-        Cause::UnacknowledgedHere => {
-            format!("{what} was opened here and is not acknowledged; its time was up at {by}")
-        }
-        Cause::Undelivered => format!("{what} is not delivered to {peer}; its time was up at {by}"),
-        Cause::Unopened => {
-            format!("{what} is delivered to {peer} and not opened there; its time was up at {by}")
-        }
-        _ => format!("{what} was opened at {peer} and is not acknowledged; its time was up at {by}"),
+        Cause::UnopenedHere => format!("{what} was not opened here in time"),
+        Cause::UnacknowledgedHere => format!("{what} was opened here and not acknowledged in time"),
+        Cause::Undelivered => format!("{what} was not delivered to {peer} in time"),
+        Cause::Unopened => format!("{what} was delivered to {peer} and not opened there in time"),
+        _ => format!("{what} was opened at {peer} and not acknowledged in time"),
     }
 }

@@ -108,9 +108,12 @@ impl News {
         // Nobody else writes until the book says what the file does.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self.read(Book::clone);
-        let now = self.clock.now();
+        let (now, before) = (self.clock.now(), taken.changes());
         taken.take(now, numbers, by)?;
-        if let Some(file) = file.as_mut() {
+        // A full disk is not asked to write that somebody minds it.
+        if taken.changes() != before
+            && let Some(file) = file.as_mut()
+        {
             file.write_ahead(&taken)?;
         }
         let mut all = Vec::new();

@@ -147,7 +147,8 @@ impl Book {
             let alarm = &mut kept.alarm;
             alarm.times = alarm.times.saturating_add(1);
             (alarm.last, alarm.detail, alarm.over, alarm.taken) = (now.wall, detail, None, None);
-            self.stand(kept);
+            self.changes += u64::from(survives(kept.alarm.cause));
+            self.standing.push(kept);
         } else {
             let finding =
                 Finding { about, serial: None, detail, due: None, since: now.wall, times: 1, header: None };
@@ -279,7 +280,7 @@ impl Book {
             header,
         } = finding;
         let (number, last) = (self.next, now.wall);
-        self.next += 1;
+        (self.next, self.changes) = (self.next + 1, self.changes + 1);
         let (taken, over) = (None, None);
         let alarm = Alarm {
             number,
@@ -296,12 +297,7 @@ impl Book {
             taken,
             over,
         };
-        self.stand(Kept { alarm, header, told: None });
-    }
-
-    fn stand(&mut self, kept: Kept) {
-        self.changes += u64::from(survives(kept.alarm.cause));
-        self.standing.push(kept);
+        self.standing.push(Kept { alarm, header, told: None });
     }
 
     /// An alarm that stands is found again. When it stands for more than somebody has taken, it is taken no more.

@@ -54,12 +54,10 @@ impl File {
         Ok(())
     }
 
-    /// Writes what the book is going to say, if that is other than what it says.
+    /// Writes what the book is going to say.
     pub(crate) fn write_ahead(&mut self, book: &Book) -> io::Result<()> {
-        if self.written != Some(book.changes()) {
-            self.replace(book)?;
-            self.written = None;
-        }
+        self.replace(book)?;
+        self.written = None;
         Ok(())
     }
 
