@@ -33,8 +33,10 @@ use crate::{
     },
 };
 
-/// Between two looks at least: a look reads whole logs.
+/// Between two looks at least.
 const APART: Duration = Duration::from_millis(250);
+/// Between two looks at least so many times what the last one took: a look reads whole logs, and the line waits for it.
+const SHARE: u32 = 20;
 /// Between two looks at most: a mediator's link tells nobody that it went, and clocks jump.
 const EVERY: Duration = Duration::from_secs(5);
 /// Alarms of one cause in one channel that stand each by itself. One more stands for all the rest, so that a peer's flood fills
@@ -57,9 +59,10 @@ pub(crate) async fn run(api: Weak<Api>) {
             next = round(&now) => next,
         };
         drop(now);
+        let again = began + APART.max(began.elapsed() * SHARE);
         let wait = next.map_or(EVERY, |next| next.since(wall()).min(EVERY));
         let something = async {
-            sleep_until(began + APART).await;
+            sleep_until(again).await;
             tokio::select! {
                 () = sleep(wait) => {}
                 () = a_line_changed(&mut news) => {}

@@ -131,6 +131,9 @@ impl News {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = file.as_mut().map_or(Ok(()), |file| file.write(always, &self.read(Book::clone)));
         drop(file);
+        if written.is_ok() {
+            self.over(None, None, Cause::Store);
+        }
         written.map_err(|error| {
             let why = format!("the alarms cannot be written down: {error}");
             self.alarm(None, None, Cause::Store, why.clone());

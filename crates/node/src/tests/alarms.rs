@@ -188,10 +188,15 @@ async fn what_cannot_be_taken_says_why_and_takes_nothing() {
     std::fs::write(file.join("x"), "").unwrap();
     let refused = m.client.take_alarms(&by("A", &[1])).await.unwrap_err();
     assert!(refused.to_string().contains("cannot be written down"), "{refused}");
+    assert!(news.save_alarms(true).is_err());
+    let store = |alarms: &[Alarm]| alarms.iter().any(|alarm| alarm.cause == Cause::Store && alarm.stands());
+    until(&m, store).await;
     let calling = news.alarms().into_iter().filter(|alarm| alarm.calls() && alarm.cause == Cause::Fork);
     assert_eq!(calling.count(), 2);
     std::fs::remove_dir_all(&file).unwrap();
     assert_eq!(m.client.take_alarms(&by("A", &[2, 1])).await.unwrap().len(), 2);
+    news.save_alarms(true).unwrap();
+    until(&m, |alarms| !store(alarms)).await;
     drop(news);
     m.end().await;
 }
@@ -234,8 +239,6 @@ async fn a_line_that_is_lost_and_a_mediator_that_is_gone_are_alarms_until_they_a
     let (washington, tehran) = (stage.party(0), stage.party(1));
     let m = stage.start(&stage.scene.mediator).await;
     let w = stage.start(&washington).await;
-    // Its own entries are the charter's trouble; there was never a line.
-    until(&w, <[Alarm]>::is_empty).await;
     let t = stage.start(&tehran).await;
     let heard = w.send(&stage.signed(&washington, Precedence::Routine, fixtures::statement("hear"))).await;
     t.until_kind(EventKind::Arrived, &heard.document.to_string()).await;
