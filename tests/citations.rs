@@ -164,7 +164,10 @@ fn sayings(source: &str) -> Vec<String> {
 #[test]
 fn what_operators_are_told_to_read_is_what_the_programs_say() {
     let operations = page("docs/operations.md");
-    let part = operations.split("\n## ").filter(|part| part.starts_with("6.") || part.starts_with("7."));
+    // Blocks are commands and scripts.
+    let operations: String = operations.split("```").step_by(2).collect();
+    let part =
+        operations.split("\n## ").filter(|part| ["6.", "7.", "10."].iter().any(|n| part.starts_with(n)));
     let quoted: Vec<&str> = part.flat_map(|part| part.split('`').skip(1).step_by(2)).collect();
     // Sentences, not commands or keys of the configuration.
     let is_said =

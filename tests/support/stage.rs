@@ -172,12 +172,23 @@ impl Stage {
 
     /// The charter drafted, signed by all, installed at every node.
     pub fn charter(&self) {
+        self.draft();
+        self.agree();
+    }
+
+    /// The charter drafted: `charter.toml`, to be edited before anyone signs.
+    pub fn draft(&self) {
         fs::write(self.dir.join("provisions.toml"), PROVISIONS).expect("provisions");
         let cards: Vec<String> = self.ids().flat_map(|id| ["--card".to_owned(), card(id)]).collect();
         let mut draft = vec!["charter", "draft", "--title", self.cast.title];
         draft.extend(cards.iter().map(String::as_str));
         draft.extend(["--provisions", "provisions.toml", "--out", "charter.toml"]);
         self.ok(&draft);
+    }
+
+    /// The charter signed by all and installed at every node.
+    pub fn agree(&self) {
+        let cards: Vec<String> = self.ids().flat_map(|id| ["--card".to_owned(), card(id)]).collect();
         for id in self.ids() {
             self.ok(&["sign", "charter.toml", "--key", &format!("{id}.root")]);
         }

@@ -64,8 +64,13 @@ pub enum Command {
     Cases(commands::cases::Cases),
     /// Show a dispatch or a whole case with all evidence, without telling anyone.
     Show(commands::show::Show),
-    /// Show what happens as it happens, and ring for urgent arrivals until they are opened.
+    /// Show what happens as it happens; ring for urgent arrivals until they are opened, and for alarms until they are taken.
     Watch(commands::watch::Watch),
+    /// List the alarms, those that call somebody first; or take them by name.
+    ///
+    /// An alarm is told, and told again every minute, until its cause is over or somebody takes it. Those that are over stay listed
+    /// for a while.
+    Alarms(commands::alarms::Alarms),
     /// Say how the line is, the verdict first.
     Status(commands::status::Status),
     /// Test the line.

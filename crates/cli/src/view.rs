@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use demarche_control::types::{Case, Chain, Effect, Evidence, EvidenceKind, Header, Kind, Shown, State};
+use demarche_control::types::{
+    Alarm, Case, Chain, Effect, Evidence, EvidenceKind, Header, Kind, Shown, State,
+};
 use demarche_protocol::{
     charter::Charter,
     dispatch::{Nature, Precedence},
@@ -232,6 +234,34 @@ pub fn signed_by(screen: &mut Screen, original: &Original) {
             original.dispatch.party,
             key.fingerprint()
         )));
+    }
+}
+
+/// An alarm on one line: by its number it is taken.
+pub fn alarm(alarm: &Alarm, channel: Option<&str>) -> Line {
+    let style = if !alarm.stands() {
+        Style::Dim
+    } else if alarm.calls() {
+        Style::Bad
+    } else {
+        Style::Warn
+    };
+    let channel = channel.map(|name| format!("{name}: ")).unwrap_or_default();
+    let line = Line::styled(style, format!("{:>4}  {:<20}  ", alarm.number, alarm.cause));
+    let mut line = line.and(format!("{channel}{}", alarm.detail));
+    line = line.and(match alarm.due {
+        Some(due) => format!("; due {}", when::shown(due)),
+        None => format!("; since {}", when::shown(alarm.since)),
+    });
+    if alarm.times > 1 {
+        line = line.and(format!(" ({} times, last {})", alarm.times, when::shown(alarm.last)));
+    }
+    match (alarm.over, &alarm.taken) {
+        (Some(over), _) => line.with(Style::Dim, format!("; over since {}", when::shown(over))),
+        (None, Some(taken)) => {
+            line.with(Style::Good, format!("; taken by {} {}", taken.by, when::shown(taken.at)))
+        }
+        (None, None) => line,
     }
 }
 

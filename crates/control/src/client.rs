@@ -22,8 +22,8 @@ use crate::{
     bookmark::Bookmark,
     events::EventStream,
     types::{
-        Case, ChannelInfo, Header, Installed, LineTest, LineTestRequest, OfficerInfo, OpenRequest, Sent,
-        Shown, Status,
+        Alarm, Case, ChannelInfo, Header, Installed, LineTest, LineTestRequest, OfficerInfo, OpenRequest,
+        Sent, Shown, Status, TakeRequest,
     },
 };
 
@@ -167,6 +167,16 @@ impl Client {
         peer: Option<MemberId>,
     ) -> Result<Vec<LineTest>, ClientError> {
         self.post(&in_channel(channel, "line-test"), &LineTestRequest { peer }).await
+    }
+
+    /// Its alarms, those that stand first, the gravest at the head; then the last that are over.
+    pub async fn alarms(&self) -> Result<Vec<Alarm>, ClientError> {
+        self.get("/v1/alarms").await
+    }
+
+    /// Takes alarms by name: they stand, and call nobody any more. Answers when that is durable, with them.
+    pub async fn take_alarms(&self, request: &TakeRequest) -> Result<Vec<Alarm>, ClientError> {
+        self.post("/v1/alarms/take", request).await
     }
 
     /// Has the node take in now what lies in its `incoming/` directories.

@@ -132,6 +132,11 @@ impl DataDir {
         self.0.join("custody")
     }
 
+    /// `alarms.json`: the alarms that stand, and who has taken them.
+    pub fn alarms(&self) -> PathBuf {
+        self.0.join("alarms.json")
+    }
+
     /// `last-card`: the highest serial of a card under which this node has written.
     pub fn last_card(&self) -> PathBuf {
         self.0.join("last-card")

@@ -57,6 +57,8 @@ codes! {
     AmbiguousChannel = "ambiguous-channel", 409, 2;
     /// No such entry here.
     UnknownSerial = "unknown-serial", 404, 1;
+    /// No alarm of this number stands.
+    UnknownAlarm = "unknown-alarm", 404, 1;
     /// The key that asks is no officer's of this party.
     NotAuthorised = "not-authorised", 403, 4;
     /// The officer does not have the duty.

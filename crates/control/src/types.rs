@@ -2,9 +2,11 @@
 //!
 //! Optional fields are left out when absent. A reader ignores fields that it does not know.
 
+mod alarm;
 mod dispatch;
 mod status;
 
+pub use alarm::{Alarm, AlarmCount, Cause, NAME, TakeRequest, Taken, is_name};
 pub use dispatch::{
     Case, CaseState, Chain, Effect, Event, EventKind, Evidence, EvidenceKind, Header, Kind, OpenRequest,
     Sent, Shown, State,

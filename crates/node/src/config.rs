@@ -5,12 +5,17 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use demarche_control::layout::{self, DataDir};
+use demarche_protocol::charter::policy::Span;
 use serde::Deserialize;
 
-use crate::transport::{Address, AddressError};
+use crate::{
+    defaults::PROGRAM_TIME,
+    transport::{Address, AddressError},
+};
 
 /// Longest configuration file, in bytes: thousands of lines of comments fit.
 const LONGEST: u64 = 256 << 10;
@@ -27,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// `[hook]`
     pub(crate) hook: Hook,
+    /// `[heartbeat]`
+    pub(crate) heartbeat: Heartbeat,
 }
 
 /// Where a mediator listens. A capital listens nowhere.
@@ -84,12 +91,44 @@ pub(crate) enum Level {
     Trace,
 }
 
-/// A program that is told of urgent arrivals.
+/// A program that is told of alarms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Hook {
     /// Program and arguments; none when empty. It gets the event as JSON on its standard input.
     pub(crate) command: Vec<String>,
+}
+
+/// A program that is started again and again while the node is well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Heartbeat {
+    /// Program and arguments; none when empty. It gets the node's status as JSON on its standard input.
+    pub(crate) command: Vec<String>,
+    /// How often; a minute when absent.
+    pub(crate) every: Every,
+}
+
+/// How often a heartbeat is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Every(pub(crate) Duration);
+
+impl Default for Every {
+    fn default() -> Self {
+        Self(Duration::from_secs(60))
+    }
+}
+
+impl TryFrom<String> for Every {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let Span(every) = text.parse()?;
+        // Its program may run for ten seconds; and who hears of a dead node a day later hears of it too late.
+        let bounds = PROGRAM_TIME..=Duration::from_secs(24 * 60 * 60);
+        if bounds.contains(&every) { Ok(Self(every)) } else { Err("a heartbeat comes every 10s to 24h") }
+    }
 }
 
 /// An address in the configuration.
@@ -197,11 +236,12 @@ mod tests {
     fn the_example_is_the_default_and_documents_every_key() {
         assert_eq!(Config::parse(EXAMPLE).unwrap(), Config::default());
         let config = Config::parse(&everything()).unwrap();
-        let Config { network, socket, log, hook } = config;
+        let Config { network, socket, log, hook, heartbeat } = config;
         assert!(!network.listen.is_empty() && !network.public.is_empty());
         assert!(socket.path.is_some() && socket.group.is_some() && socket.mode == Some(Mode(0o660)));
         assert!(log.format == LogFormat::Json && log.level == Level::Debug);
-        assert!(!hook.command.is_empty());
+        assert!(!hook.command.is_empty() && !heartbeat.command.is_empty());
+        assert_eq!(heartbeat.every, Every(Duration::from_secs(30)));
     }
 
     #[test]
@@ -214,6 +254,9 @@ mod tests {
             "[socket]\nmode = \"660\"",
             "[log]\nlevel = \"loud\"",
             "[hook]\ncommand = \"ring\"",
+            "[heartbeat]\nevery = \"1s\"",
+            "[heartbeat]\nevery = \"2d\"",
+            "[heartbeat]\nevery = 60",
             "x = 1",
         ] {
             assert!(Config::parse(wrong).is_err(), "{wrong} was taken");

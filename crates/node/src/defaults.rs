@@ -53,13 +53,13 @@ pub(crate) const CONNECTIONS_OF_ONE: usize = 128;
 /// signature it may carry.
 pub(crate) const BODY: usize = 512 << 10;
 
-/// How long a hook may run.
-pub(crate) const HOOK_TIME: Duration = Duration::from_secs(10);
+/// How long a program of the operator's may run: the hook, the heartbeat.
+pub(crate) const PROGRAM_TIME: Duration = Duration::from_secs(10);
 
-/// Hooks that run at one time; arrivals beyond wait.
+/// Hooks that run at one time; alarms beyond wait.
 pub(crate) const HOOKS: usize = 4;
 
-/// Arrivals that wait for a hook; beyond that they are only logged, with an alarm.
+/// Alarms that wait for a hook; beyond that it is not told of them, and that is an alarm.
 pub(crate) const HOOK_QUEUE: usize = 256;
 
 /// How long it is waited for the line to stand again while the node takes a new card.

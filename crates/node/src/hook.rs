@@ -1,113 +1,75 @@
-//! The hook: a program of the operator's that is started for every urgent arrival, with the event as JSON on its standard
-//! input. It has ten seconds; what it fails at is logged and raised as an alarm, never retried.
+//! The hook: a program of the operator's that is started for every alarm that is told, at first and again, until somebody takes it
+//! or it is over, with the event as JSON on its standard input. What it fails at is raised as an alarm, for which it is not started.
 
-use std::{process::Stdio, sync::Arc};
+use std::sync::Arc;
 
-use tokio::{
-    io::AsyncWriteExt as _,
-    process::Command,
-    sync::{Semaphore, mpsc},
-    time::timeout,
+use demarche_control::types::{Cause, Event, EventKind};
+use tokio::sync::{Semaphore, broadcast::error::RecvError, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    defaults::{HOOK_QUEUE, HOOKS},
+    program,
+    runtime::news::News,
 };
 
-use crate::defaults::{HOOK_QUEUE, HOOK_TIME, HOOKS};
-
-/// Where urgent events go.
-#[derive(Clone)]
-pub(crate) struct Hook {
-    queue: Option<mpsc::Sender<String>>,
+/// Starts the task that starts `command` (program and arguments) until the node stops. An empty command is no hook.
+pub(crate) fn start(command: &[String], news: &Arc<News>, stop: &CancellationToken) {
+    if command.is_empty() {
+        return;
+    }
+    let (queue, calls) = mpsc::channel(HOOK_QUEUE);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(listen(Arc::clone(news), queue)));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(ring(command.to_vec(), calls, Arc::clone(news))));
 }
 
-/// Told when a hook failed, in one sentence.
-pub(crate) type Alarm = Arc<dyn Fn(String) + Send + Sync>;
-
-impl Hook {
-    /// No hook.
-    pub(crate) const fn none() -> Self {
-        Self { queue: None }
-    }
-
-    /// Starts the task that starts `command` (program and arguments). An empty command is no hook.
-    pub(crate) fn start(command: &[String], alarm: Alarm) -> Self {
-        let Some((program, arguments)) = command.split_first() else { return Self::none() };
-        let (queue, events) = mpsc::channel(HOOK_QUEUE);
-        tokio::spawn(run(program.clone(), arguments.to_vec(), events, alarm));
-        Self { queue: Some(queue) }
-    }
-
-    /// Whether there is one.
-    pub(crate) const fn is_some(&self) -> bool {
-        self.queue.is_some()
-    }
-
-    /// Hands an event over. False when there is a hook and too many events wait for it.
-    pub(crate) fn ring(&self, event: String) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.try_send(event).is_ok())
+/// Picks out what the program is to be told.
+async fn listen(news: Arc<News>, queue: mpsc::Sender<String>) {
+    let mut events = news.listen();
+    loop {
+        let kept = match events.recv().await {
+            Ok(event) => call(event).is_none_or(|call| queue.try_send(call).is_ok()),
+            Err(RecvError::Lagged(_)) => false,
+            Err(RecvError::Closed) => return,
+        };
+        if !kept {
+            let detail = "the hook is behind: it was not told of every alarm".to_owned();
+            news.alarm(None, None, Cause::HookBehind, detail);
+        } else if queue.capacity() == HOOK_QUEUE {
+            news.over(None, None, Cause::HookBehind);
+        }
     }
 }
 
-async fn run(program: String, arguments: Vec<String>, mut events: mpsc::Receiver<String>, alarm: Alarm) {
+/// What the program is told of an event, if it is an alarm that calls somebody. Of its own troubles it is told nothing: it would fail
+/// at that again.
+fn call(mut event: Event) -> Option<String> {
+    let alarm = event.alarm.as_ref().filter(|alarm| alarm.calls())?;
+    if matches!(alarm.cause, Cause::HookFailed | Cause::HookBehind) {
+        return None;
+    }
+    if alarm.cause == Cause::UrgentArrival {
+        event.kind = EventKind::Arrived;
+    }
+    serde_json::to_string(&event).ok()
+}
+
+async fn ring(command: Vec<String>, mut calls: mpsc::Receiver<String>, news: Arc<News>) {
     let places = Arc::new(Semaphore::new(HOOKS));
-    while let Some(event) = events.recv().await {
+    let command: Arc<[String]> = command.into();
+    while let Some(call) = calls.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let (program, arguments, alarm) = (program.clone(), arguments.clone(), Arc::clone(&alarm));
+        let (command, news) = (Arc::clone(&command), Arc::clone(&news));
         tokio::spawn(async move {
-            let outcome = timeout(HOOK_TIME, once(&program, &arguments, &event)).await;
-            let outcome =
-                outcome.unwrap_or_else(|_| Err(format!("it ran longer than {} s", HOOK_TIME.as_secs())));
-            if let Err(why) = outcome {
-                tracing::warn!(hook = program, why, "the hook failed");
-                alarm(format!("the hook {program} failed: {why}"));
+            match program::run(&command, &call).await {
+                Ok(()) => news.over(None, None, Cause::HookFailed),
+                Err(why) => {
+                    let program = command.first().map_or("", String::as_str);
+                    let detail = format!("the hook {program} failed: {why}");
+                    news.alarm(None, None, Cause::HookFailed, detail);
+                }
             }
             drop(place);
         });
-    }
-}
-
-async fn once(program: &str, arguments: &[String], event: &str) -> Result<(), String> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not care to read is not at fault.
-        let _ = stdin.write_all(event.as_bytes()).await;
-        let _ = stdin.write_all(b"\n").await;
-    }
-    let status = child.wait().await.map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(status.to_string()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use tempfile::tempdir;
-    use tokio::sync::mpsc::unbounded_channel;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_hook_gets_the_event_and_its_failure_is_told() {
-        let directory = tempdir().unwrap();
-        let file = directory.path().join("got");
-        let script = format!("cat > {}; exit 3", file.display());
-        let (told, mut alarms) = unbounded_channel();
-        let alarm: Alarm = Arc::new(move |why| told.send(why).unwrap());
-        let hook = Hook::start(&["sh".to_owned(), "-c".to_owned(), script], alarm);
-        assert!(hook.ring("{\"kind\":\"arrived\"}".to_owned()));
-        let why = alarms.recv().await.unwrap();
-        assert!(why.contains("exit status: 3"), "{why}");
-        assert_eq!(std::fs::read_to_string(file).unwrap(), "{\"kind\":\"arrived\"}\n");
-    }
-
-    #[tokio::test]
-    async fn a_hook_that_is_not_there_is_an_alarm() {
-        let (told, mut alarms) = unbounded_channel();
-        let alarm: Alarm = Arc::new(move |why| told.send(why).unwrap());
-        assert!(Hook::start(&["/nonexistent/hook".to_owned()], alarm).ring(String::new()));
-        assert!(alarms.recv().await.unwrap().contains("/nonexistent/hook"));
     }
 }

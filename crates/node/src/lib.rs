@@ -4,6 +4,7 @@
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod defaults;
+pub(crate) mod heartbeat;
 pub(crate) mod home;
 pub(crate) mod hook;
 pub(crate) mod install;
@@ -12,8 +13,10 @@ pub(crate) mod line;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod logging;
+pub(crate) mod lookout;
 pub(crate) mod node;
 pub(crate) mod notify;
+pub(crate) mod program;
 pub(crate) mod recall;
 pub(crate) mod runtime;
 pub mod store;

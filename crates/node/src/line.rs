@@ -31,7 +31,7 @@ use crate::{
     link::Links,
     recall::{self, Recalled},
     runtime::{
-        channel::{self, End, Handle, Urgent},
+        channel::{self, End, Handle},
         clock::Clock,
         custodian::{Custodian, CustodyError},
         news::News,
@@ -53,7 +53,6 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) news: Arc<News>,
     pub(crate) wires: Arc<dyn Wires>,
-    pub(crate) urgent: Urgent,
     /// What was missing in the store, until a line has heeded it.
     pub(crate) lost: Mutex<Option<Lost>>,
     /// Told when a roster has changed.
@@ -332,7 +331,6 @@ fn parts(
         links: Arc::clone(links),
         news: Arc::clone(&shared.news),
         roster_changed: Arc::clone(changed),
-        urgent: Arc::clone(&shared.urgent),
     }
 }
 

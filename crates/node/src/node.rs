@@ -7,17 +7,13 @@ use std::{
     time::Duration,
 };
 
-use demarche_control::{
-    Code, Problem,
-    layout::DataDir,
-    types::{Event, EventKind, Header, Installed},
-};
-use demarche_protocol::{hash::ChannelId, identity::card::CardSerial, transcript::Head};
+use demarche_control::{Code, Problem, layout::DataDir, types::Installed};
+use demarche_protocol::{hash::ChannelId, identity::card::CardSerial};
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, mpsc, watch},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -25,20 +21,19 @@ use zeroize::Zeroizing;
 use crate::{
     config::{Config, ConfigError},
     control::{Api, ServeError, Server, Standing},
-    defaults::{HOOK_QUEUE, NEW_LINE, STOP_WITHIN, WORKERS},
+    defaults::{STOP_WITHIN, WORKERS},
+    heartbeat,
     home::{self, HomeError},
-    hook::{self, Hook},
-    install,
+    hook, install,
     keystore::{self, KeystoreError},
     line::{Line, LineError, Place, Shared, Started, Tasks, Wires},
     lock::{Lock, LockError},
-    logging,
+    logging, lookout,
     notify::notify,
     runtime::{
         channel::End,
         clock::Clock,
         news::{Cause, News},
-        view::View,
     },
     store::{self, Closed, Lost, OpenError, SledStore, Store},
     transport::libp2p,
@@ -204,7 +199,7 @@ impl Opened {
     async fn build(self, wires: Arc<dyn Wires>) -> Result<Node, NodeError> {
         let Self { data, config, identity, channels, lost, store, closed, lock } = self;
         let service = store::start(Arc::clone(&store))?;
-        let news = Arc::new(News::new());
+        let news = Arc::new(News::open(data.alarms()));
         let (installs_to, installs) = mpsc::channel(1);
         let api = Arc::new(Api {
             identity: identity.clone(),
@@ -215,7 +210,7 @@ impl Opened {
             stop: CancellationToken::new(),
             now: watch::Sender::new(Arc::new(Standing::default())),
         });
-        let urgent = urgent(&config, &api);
+        hook::start(&config.hook.command, &api.news, &api.stop);
         let shared = Arc::new(Shared {
             data,
             config,
@@ -225,7 +220,6 @@ impl Opened {
             clock: Clock::start(),
             news,
             wires,
-            urgent,
             lost,
             rosters_changed: Arc::new(Notify::new()),
         });
@@ -234,6 +228,8 @@ impl Opened {
         // Before anybody can hand something in: whoever was revoked speaks no more.
         take_in(&shared, &api, line.as_ref()).await;
         let socket = shared.config.socket_path(&shared.data);
+        tokio::spawn(lookout::run(Arc::downgrade(&api)));
+        heartbeat::start(&shared.config.heartbeat, &api);
         let server = Server::start(&socket, &shared.config.socket, Arc::clone(&api))?;
         Ok(Node { shared, api, server, installs, line, told_of: None, fallen: None, closed, lock })
     }
@@ -367,7 +363,7 @@ impl Node {
                     "card {} of this party is in force and its keys are not here: this node is replaced",
                     card.serial
                 );
-                self.shared.news.alarm(channel, None, Cause::ThisNodeReplaced, detail);
+                self.shared.news.alarm(channel, None, Cause::NodeReplaced, detail);
             }
         }
         Ok(())
@@ -414,81 +410,10 @@ async fn ended(line: &mut Option<(Arc<Line>, Tasks)>) -> NodeError {
     }
 }
 
-/// Urgent arrivals: handed to the operator's hook with their header, as the feed shows it. One task asks the channels for
-/// it, one arrival after another: a flood of them must not crowd out what officers ask.
-fn urgent(config: &Config, api: &Arc<Api>) -> crate::runtime::channel::Urgent {
-    let news = Arc::clone(&api.news);
-    let alarm: hook::Alarm = Arc::new(move |why| news.alarm(None, None, Cause::HookFailed, why));
-    let hook = Hook::start(&config.hook.command, alarm);
-    if !hook.is_some() {
-        return Arc::new(|_, _| {});
-    }
-    let (queue, mut arrivals) = mpsc::channel::<(ChannelId, Head)>(HOOK_QUEUE);
-    let news = Arc::clone(&api.news);
-    let missed = Arc::new(move |entry: &Head| {
-        let detail = format!("the hook is behind: it was not told of {entry}, and perhaps of more");
-        news.alarm(None, None, Cause::HookBehind, detail);
-    });
-    let (api, behind) = (Arc::downgrade(api), Arc::clone(&missed));
-    tokio::spawn(async move {
-        while let Some((channel, entry)) = arrivals.recv().await {
-            let Some(api) = api.upgrade() else { return };
-            let told = arrival(&api, channel, &entry).await;
-            if !told.is_ok_and(|event| event.is_none_or(|event| hook.ring(event))) && !api.stop.is_cancelled()
-            {
-                behind(&entry);
-            }
-        }
-    });
-    Arc::new(move |channel, entry: Head| {
-        if queue.try_send((channel, entry.clone())).is_err() {
-            missed(&entry);
-        }
-    })
-}
-
-/// Nobody could say what arrived: no line stood for too long.
-struct Unasked;
-
-/// What the hook is told of an arrival: nothing, when it was told before.
-async fn arrival(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<String>, Unasked> {
-    let Some(header) = header(api, channel, entry).await? else { return Ok(None) };
-    let event = Event {
-        id: None,
-        channel: Some(channel),
-        kind: EventKind::Arrived,
-        at: header.received_at,
-        peer: Some(header.from.clone()),
-        header: Some(header),
-        evidence: None,
-        detail: None,
-    };
-    Ok(serde_json::to_string(&event).ok())
-}
-
-/// Asks the channel, or the one that takes its place while the line is set up anew.
-async fn header(api: &Api, channel: ChannelId, entry: &Head) -> Result<Option<Header>, Unasked> {
-    let until = Instant::now() + NEW_LINE;
-    let mut now = api.now.subscribe();
-    loop {
-        now.mark_unchanged();
-        let handle = api.standing().line.as_ref().and_then(|line| line.channel(channel).cloned());
-        if let Some(handle) = handle {
-            let (name, hash) = (handle.name().to_owned(), entry.hash);
-            let found = handle.query(move |look| {
-                let view = View::new(look, &name);
-                let node = look.machine.transcript().get(&hash)?;
-                if view.was_here_before(node) { None } else { view.header(node) }
-            });
-            if let Ok(found) = found.await {
-                return Ok(found);
-            }
-        }
-        tokio::select! {
-            () = api.stop.cancelled() => return Err(Unasked),
-            stands = timeout_at(until, now.changed()) => if !matches!(stands, Ok(Ok(()))) {
-                return Err(Unasked);
-            },
-        }
+#[cfg(test)]
+impl Node {
+    /// Its news.
+    pub(crate) fn news(&self) -> Arc<News> {
+        Arc::clone(&self.shared.news)
     }
 }

@@ -1,6 +1,7 @@
 //! One file for each command. What those that sign share is [`release`].
 
 pub mod ack;
+pub mod alarms;
 pub mod breach;
 pub mod cases;
 pub mod completions;
@@ -36,6 +37,7 @@ pub fn run(command: Command, globals: &Globals, world: &mut World) -> Result<Exi
         Command::Send(command) => block_on(send::run(command, globals, world)),
         Command::Cases(command) => block_on(cases::run(command, globals, world)),
         Command::Show(command) => block_on(show::run(command, globals, world)),
+        Command::Alarms(command) => block_on(alarms::run(command, globals, world)),
         Command::Watch(command) => block_on(watch::run(command, globals, world)),
         Command::Status(command) => block_on(status::run(command, globals, world)),
         Command::Line(command) => block_on(line::run(command, globals, world)),

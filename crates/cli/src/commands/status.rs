@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use demarche_control::{
     Client, ClientError,
-    types::{ChannelStatus, LinkState, Peer, Status as Told, Verdict},
+    types::{AlarmCount, ChannelStatus, LinkState, Peer, Status as Told, Verdict},
 };
 use demarche_protocol::charter::policy::Span;
 use tokio::time::{Instant, sleep, timeout};
@@ -127,8 +127,8 @@ fn print(screen: &mut Screen, status: &Told, level: Verdict, sentence: &str, cho
     if sentence != status.verdict {
         screen.say(Line::styled(Style::Dim, format!("  the whole node: {}", status.verdict)));
     }
-    for alarm in &status.alarms {
-        screen.say(Line::styled(Style::Bad, "ALARM ").and(alarm.as_str()));
+    if let Some(alarms) = alarms(&status.alarms) {
+        screen.say(alarms);
     }
     for channel in chosen {
         screen.say(
@@ -143,6 +143,16 @@ fn print(screen: &mut Screen, status: &Told, level: Verdict, sentence: &str, cho
             screen.say(format!("  own log: {} entries, {}", log.seq, log.hash.short()));
         }
     }
+}
+
+/// How many alarms stand, and the gravest of them.
+fn alarms(AlarmCount { standing, taken, worst }: &AlarmCount) -> Option<Line> {
+    let worst = worst.as_ref()?;
+    let calling = standing.saturating_sub(*taken);
+    let style = if calling > 0 { Style::Bad } else { Style::Warn };
+    let plural = if *standing == 1 { "alarm stands" } else { "alarms stand" };
+    let line = Line::styled(style, format!("{standing} {plural}, {calling} not taken"));
+    Some(line.and(format!("; the gravest: {}: {} (demarche alarms)", worst.cause, worst.detail)))
 }
 
 fn peer(peer: &Peer) -> Line {

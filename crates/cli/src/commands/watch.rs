@@ -1,12 +1,13 @@
 //! `demarche watch`: the node's feed as it comes. Rings for urgent arrivals until somebody here has opened them, also while the
-//! node cannot be asked whether somebody has; resumes by itself where it was, and says in red when it has lost the node.
+//! node cannot be asked whether somebody has, and for every alarm that the node tells, which is once a minute until somebody takes
+//! it; resumes by itself where it was, and says in red when it has lost the node.
 
 use std::time::Duration;
 
 use clap::Args;
 use demarche_control::{
     Bookmark, EventStream,
-    types::{ChannelInfo, Event, EventKind, Header, Kind},
+    types::{Alarm, ChannelInfo, Event, EventKind, Header, Kind},
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -122,6 +123,9 @@ impl Watching<'_> {
             // What is told again, from the beginning say, was perhaps opened long ago.
             rings(header) && channel.is_none_or(|channel| view::is_unopened(header, channel.party.as_str()))
         };
+        if event.alarm.as_ref().is_some_and(Alarm::calls) {
+            world.screen.ring();
+        }
         if event.kind == EventKind::Arrived && event.header.as_ref().is_some_and(calls) {
             world.screen.ring();
             self.urgent = true;
@@ -196,6 +200,8 @@ fn rings(header: &Header) -> bool {
 fn line(event: &Event, with_channel: bool) -> Line {
     let style = match event.kind {
         EventKind::Arrived => Style::Bold,
+        EventKind::Alarm if event.alarm.as_ref().is_some_and(|alarm| !alarm.stands()) => Style::Good,
+        EventKind::Alarm if event.alarm.as_ref().is_some_and(|alarm| !alarm.calls()) => Style::Warn,
         EventKind::Alarm | EventKind::Anew | EventKind::Void => Style::Bad,
         EventKind::Disowned => Style::Warn,
         EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged | EventKind::Accepted => {
@@ -209,10 +215,13 @@ fn line(event: &Event, with_channel: bool) -> Line {
         line = line.and(format!("{peer}  "));
     }
     if with_channel
-        && event.header.is_none()
+        && (event.header.is_none() || event.alarm.is_some())
         && let Some(channel) = event.channel
     {
         line = line.and(format!("{}  ", channel.short()));
+    }
+    if let Some(alarm) = &event.alarm {
+        return line.then(view::alarm(alarm, None));
     }
     match (&event.header, &event.evidence) {
         (Some(header), Some(evidence)) => {

@@ -292,8 +292,6 @@ fn wrong_usage_is_told_in_the_tools_own_form_and_to_programs_too() {
             "--evidence is not there yet",
             "name the file and its SHA-256",
         ),
-        (&["say", "--wait", "custody"], "--wait custody is not there yet", "--wait delivered"),
-        (&["ack", "tehran/1", "--wait=custody"], "--wait custody is not there yet", "--wait delivered"),
         (&[], "it is not said what to do", "demarche --help"),
     ] {
         let told = desk.run(arguments, "").with(Exit::Usage);

@@ -1,5 +1,6 @@
 //! Every command against a small node of our own making: what it prints, what it sends, and how it fails.
 
+mod alarms;
 mod answering;
 mod dialogue;
 mod failing;

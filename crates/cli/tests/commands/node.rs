@@ -18,8 +18,9 @@ use axum::{
 use demarche_control::{
     Code, Problem, Serial, SignedFile,
     types::{
-        Case, CaseState, Chain, ChannelInfo, Effect, Event, EventKind, Evidence, EvidenceKind, Header,
-        LineTest, OfficerInfo, OfficerState, OpenRequest, Sent, Shown, State as Step, Status,
+        Alarm, Case, CaseState, Chain, ChannelInfo, Effect, Event, EventKind, Evidence, EvidenceKind, Header,
+        LineTest, OfficerInfo, OfficerState, OpenRequest, Sent, Shown, State as Step, Status, TakeRequest,
+        Taken,
     },
 };
 use demarche_protocol::{
@@ -53,6 +54,7 @@ pub(crate) struct Held {
     /// Whether nobody is told how it is, not even that it will not say.
     pub(crate) hangs: bool,
     pub(crate) tests: Vec<LineTest>,
+    pub(crate) alarms: Vec<Alarm>,
     /// Durable events, numbered from 1.
     pub(crate) events: Vec<Event>,
     /// `METHOD path?query` of every request.
@@ -145,7 +147,24 @@ impl Held {
             header: None,
             evidence: None,
             peer: None,
+            alarm: None,
             detail: Some(detail.to_owned()),
+        };
+        let _ = self.live.send(Some(event));
+    }
+
+    /// An alarm as it is told.
+    pub(crate) fn tell_alarm(&self, alarm: &Alarm) {
+        let event = Event {
+            id: None,
+            channel: alarm.channel,
+            kind: EventKind::Alarm,
+            at: Some(now()),
+            header: None,
+            evidence: None,
+            peer: alarm.peer.clone(),
+            alarm: Some(alarm.clone()),
+            detail: Some(alarm.detail.clone()),
         };
         let _ = self.live.send(Some(event));
     }
@@ -154,7 +173,7 @@ impl Held {
     pub(crate) fn tell(&mut self, kind: EventKind, header: Option<Header>, evidence: Option<Evidence>) {
         let id = Some(self.events.len() as u64 + 1);
         let (channel, at) = (Some(channel()), Some(now()));
-        let event = Event { id, channel, kind, at, header, evidence, peer: None, detail: None };
+        let event = Event { id, channel, kind, at, header, evidence, peer: None, alarm: None, detail: None };
         self.events.push(event.clone());
         let _ = self.live.send(Some(event));
     }
@@ -218,6 +237,7 @@ impl Node {
             status: None,
             hangs: false,
             tests: Vec::new(),
+            alarms: Vec::new(),
             events: Vec::new(),
             asked: Vec::new(),
             opened_by: Vec::new(),
@@ -277,6 +297,8 @@ fn router(held: Shared) -> Router {
         .route("/v1/status", get(get_status))
         .route("/v1/channels", get(get_channels))
         .route("/v1/events", get(get_events))
+        .route("/v1/alarms", get(get_alarms))
+        .route("/v1/alarms/take", post(take_alarms))
         .nest("/v1/channels/{channel}", in_channel)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&held), note))
         .with_state(held)
@@ -409,6 +431,25 @@ async fn get_status(State(held): State<Shared>) -> Answer<Status> {
     }
     let status = held.lock().unwrap().status.clone();
     status.map(Json).ok_or_else(|| Refusal(Problem::new(Code::Stopping, "the node is starting")))
+}
+
+async fn get_alarms(State(held): State<Shared>) -> Json<Vec<Alarm>> {
+    Json(held.lock().unwrap().alarms.clone())
+}
+
+async fn take_alarms(
+    State(held): State<Shared>,
+    Json(TakeRequest { numbers, by }): Json<TakeRequest>,
+) -> Answer<Vec<Alarm>> {
+    let mut held = held.lock().unwrap();
+    if let Some(problem) = held.refuse.clone() {
+        return Err(Refusal(problem));
+    }
+    let taken = held.alarms.iter_mut().filter(|alarm| numbers.contains(&alarm.number)).map(|alarm| {
+        alarm.taken = Some(Taken { by: by.clone(), at: now() });
+        alarm.clone()
+    });
+    Ok(Json(taken.collect()))
 }
 
 #[derive(Deserialize)]

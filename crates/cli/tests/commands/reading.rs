@@ -2,7 +2,7 @@
 
 use demarche_cli::exit::Exit;
 use demarche_control::types::{
-    ChannelStatus, EvidenceKind, LineTest, LinkState, LogHead, Path, Peer, State, Status, Verdict,
+    AlarmCount, ChannelStatus, EvidenceKind, LineTest, LinkState, LogHead, Path, Peer, State, Status, Verdict,
 };
 use demarche_protocol::hash::{ChannelId, DocumentId, EntryHash, sha256};
 
@@ -200,7 +200,7 @@ pub(crate) fn status(level: Verdict) -> Status {
             cannot_record: None,
         }],
         unusable: Vec::new(),
-        alarms: Vec::new(),
+        alarms: AlarmCount::default(),
         version: "0.1.0".to_owned(),
     }
 }

@@ -49,7 +49,7 @@ fn section(command: &Command, level: usize, page: &mut String) {
         writeln!(page, "{about}{stop}\n").unwrap();
     }
     let subs: Vec<&Command> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
-    if subs.is_empty() {
+    if subs.is_empty() || !command.is_subcommand_required_set() {
         let usage = command.clone().render_usage().to_string();
         writeln!(page, "    {}\n", usage.trim_start_matches("Usage: ").replace('\n', "\n    ")).unwrap();
         arguments(command, page, true);

@@ -10,7 +10,7 @@ use demarche_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::{Alarm, words};
 use crate::{
     SignedFile,
     serde_text::{self, moment},
@@ -365,7 +365,7 @@ words! {
         Link = "link",
         /// A card, officer or revocation changed who may speak.
         Roster = "roster",
-        /// Something an operator must look at.
+        /// An alarm calls somebody, is taken, or is over. Transient.
         Alarm = "alarm",
         /// What was asked for is not in the node's store any more: all that it holds follows, from its beginning. Transient.
         Anew = "anew",
@@ -400,6 +400,9 @@ pub struct Event {
     /// The peer it is about.
     #[serde(default, with = "serde_text::optional", skip_serializing_if = "Option::is_none")]
     pub peer: Option<MemberId>,
+    /// The alarm, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Alarm>,
     /// A sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -7,7 +7,7 @@ use demarche_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::{AlarmCount, words};
 use crate::serde_text::{self, moment};
 
 words! {
@@ -37,9 +37,9 @@ pub struct Status {
     /// Channels that are installed and cannot be used: which, why, and the next step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unusable: Vec<String>,
-    /// What an operator must look at, in plain words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub alarms: Vec<String>,
+    /// How many alarms there are.
+    #[serde(default)]
+    pub alarms: AlarmCount,
     /// The node program's version.
     pub version: String,
 }

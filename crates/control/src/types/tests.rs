@@ -61,10 +61,39 @@ fn a_status_has_the_names_of_the_interface() {
                        "paths": [{"via": "muscat", "state": "up", "carries": true, "rtt_ms": 0.5}], "to_deliver": 0}],
             "log": {"seq": 7, "hash": "22".repeat(32)},
         }],
+        "alarms": {"standing": 1, "taken": 0, "worst": {
+            "number": 3, "cause": "undelivered", "channel": "33".repeat(32), "peer": "tehran", "serial": "washington/7",
+            "entry": "22".repeat(32), "detail": "FLASH breach washington/7 is not delivered to tehran",
+            "due": "2026-11-23T09:42:00.000Z", "since": "2026-11-23T09:40:00.000Z", "last": "2026-11-23T09:42:00.000Z",
+            "times": 1,
+        }},
         "version": "0.1.0",
     });
     let read: Status = serde_json::from_value(status.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), status);
+}
+
+#[test]
+fn an_alarm_calls_until_it_is_taken_or_over() {
+    let whole = json!({
+        "number": 3, "cause": "line-down", "detail": "the line to tehran is down: it did not answer in time",
+        "since": "2026-11-23T09:40:00.000Z", "last": "2026-11-23T09:41:00.000Z", "times": 1,
+        "taken": {"by": "A. Watch", "at": "2026-11-23T09:43:00.000Z"}, "over": "2026-11-23T09:44:00.000Z",
+    });
+    let over: Alarm = serde_json::from_value(whole.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&over).unwrap(), whole);
+    let taken = Alarm { over: None, ..over.clone() };
+    let calling = Alarm { taken: None, ..taken.clone() };
+    let untaken_and_over = Alarm { taken: None, ..over.clone() };
+    for (alarm, stands, calls) in
+        [(over, false, false), (taken, true, false), (calling, true, true), (untaken_and_over, false, false)]
+    {
+        assert_eq!((alarm.stands(), alarm.calls()), (stands, calls), "{alarm:?}");
+    }
+    for (name, fits) in [("A. Watch", true), ("نگهبان", true), (" ", false), ("a\nb", false), ("", false)]
+    {
+        assert_eq!(is_name(name), fits, "{name:?}");
+    }
 }
 
 /// The protocol's own definition of a list of words serves here: one list, one text, in JSON and on screens.

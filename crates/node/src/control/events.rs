@@ -284,6 +284,7 @@ fn told(look: &Look<'_>, name: &str, journaled: &Journaled) -> Vec<Event> {
         header,
         evidence,
         peer,
+        alarm: None,
         detail,
     };
     // A text that only looks like such a document has arrived, and is void.

@@ -28,7 +28,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Json<Status> {
         &standing.channels,
         standing.line.as_deref(),
         api.store.hindrance(),
-        api.news.alarms(),
+        api.news.count_alarms(),
     );
     Json(link::status::with_broken(status.await, &standing.broken))
 }

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    admin,
+    admin, alarms,
     caller::{self, Caller},
     dispatches, events,
     places::Placing,
@@ -227,6 +227,8 @@ fn router(api: Arc<Api>) -> Router {
         .route(&channel("/dispatches/{serial}/open"), post(dispatches::open))
         .route(&channel("/line-test"), post(admin::line_test))
         .route("/v1/events", get(events::feed))
+        .route("/v1/alarms", get(alarms::list))
+        .route("/v1/alarms/take", post(alarms::take))
         .route("/v1/install", post(admin::install))
         .fallback(admin::not_found)
         .layer(DefaultBodyLimit::max(BODY))

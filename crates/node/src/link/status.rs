@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use demarche_control::types::{ChannelStatus, LinkState, LogHead, Path, Peer, Status, Verdict};
+use demarche_control::types::{AlarmCount, ChannelStatus, LinkState, LogHead, Path, Peer, Status, Verdict};
 use demarche_protocol::{
     document::DocumentType,
     hash::ChannelId,
@@ -41,7 +41,7 @@ pub(crate) async fn status(
     channels: &[Channel],
     line: Option<&Line>,
     hindrance: Option<CommitError>,
-    alarms: Vec<String>,
+    alarms: AlarmCount,
 ) -> Status {
     let hindrance = hindrance.map(|why| why.to_string());
     let mut all = Vec::new();
@@ -182,8 +182,25 @@ pub(crate) fn no_path(
     mediator: &MemberId,
     peer: &MemberId,
 ) -> Option<String> {
-    let trouble = Way::to(links, roster, mediator).trouble();
+    let trouble = why_unreachable(links, roster, mediator);
     trouble.or_else(|| roster.current(peer).is_none().then(|| format!("{peer}: {}", no_card(roster, peer))))
+}
+
+/// Why a mediator carries nothing. Nothing when it would.
+pub(crate) fn why_unreachable(links: &Links, roster: &Roster, mediator: &MemberId) -> Option<String> {
+    Way::to(links, roster, mediator).trouble()
+}
+
+/// Why no session with a party stands, over any of these mediators.
+pub(crate) fn why_line_down(
+    links: &Links,
+    roster: &Roster,
+    mediators: &[&MemberId],
+    party: &MemberId,
+    state: &PeerState,
+) -> String {
+    let ways: Vec<Way<'_>> = mediators.iter().map(|mediator| Way::to(links, roster, mediator)).collect();
+    why_down(&ways, roster, party, state)
 }
 
 /// The nearest cause of silence: nobody to carry it, then nobody at the other end.

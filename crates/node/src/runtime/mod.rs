@@ -3,6 +3,7 @@
 //!
 //! The runtime sees transport and store as traits only, so that a test runs two capitals in one process.
 
+pub(crate) mod alarms;
 pub(crate) mod channel;
 pub(crate) mod clock;
 pub(crate) mod courier;

@@ -1,86 +1,56 @@
-//! What is told as it happens and not kept: links that come and go, alarms. Listeners who are slow miss some.
-//!
-//! Of alarms one stands for each cause, with how often it came, so that what a peer or a full disk makes happen again and again
-//! hides nothing else. It says so when its cause is over.
+//! What is told as it happens: links that come and go, and the alarms of the node's [book](super::alarms::book). Listeners who are
+//! slow miss some; an alarm that nobody takes is told again.
 
 use std::{
-    collections::VecDeque,
+    io,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
-use demarche_control::types::{Event, EventKind};
-use demarche_protocol::{hash::ChannelId, identity::member::MemberId, time::Timestamp};
+pub(crate) use demarche_control::types::Cause;
+use demarche_control::types::{Alarm, AlarmCount, Event, EventKind};
+use demarche_protocol::{hash::ChannelId, identity::member::MemberId, time::Now};
 use tokio::sync::broadcast;
 
-use super::clock::wall;
+use super::{
+    alarms::{
+        book::{About, Book, Found, NotThere, Told},
+        file::{File, Saved},
+    },
+    clock::{Clock, wall},
+};
 use crate::defaults::NEWS;
-
-/// Alarms that status still shows: one for each cause, and for each peer where it is about one. Enough for an operator
-/// to see what kind of night it was.
-const ALARMS: usize = 32;
-
-/// How long an alarm that comes again and again is only counted before it is told again.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
-
-/// Why an operator must look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// The disk is full.
-    DiskFull,
-    /// The store does not give back what it should hold.
-    Store,
-    /// Two entries of one number.
-    Fork,
-    /// This node may not write under its card.
-    NeedsNewCard,
-    /// Another node of ours has taken over.
-    ThisNodeReplaced,
-    /// A clock is wrong.
-    Clock,
-    /// What a mediator kept was not collected in its time.
-    Expired,
-    /// A mediator keeps nothing more for a peer.
-    CustodyRefused,
-    /// The peer goes by another charter.
-    OtherCharter,
-    /// The hook failed.
-    HookFailed,
-    /// The hook is behind.
-    HookBehind,
-}
 
 /// The node's transient events.
 pub(crate) struct News {
     events: broadcast::Sender<Event>,
-    /// The one that came last at the end.
-    alarms: Mutex<VecDeque<Standing>>,
+    clock: Clock,
+    alarms: Mutex<Book>,
+    /// Where the alarms outlive the process.
+    file: Mutex<Option<File>>,
 }
 
-/// An alarm that status shows.
-struct Standing {
-    about: (Option<ChannelId>, Option<MemberId>, Cause),
-    /// As it was when it came last.
-    detail: String,
-    count: u64,
-    first: Timestamp,
-    last: Timestamp,
-    over: Option<Timestamp>,
-    told: Instant,
-}
-
-impl Standing {
-    fn line(&self) -> String {
-        let Self { detail, count, first, last, .. } = self;
-        let times = if *count > 1 { format!(" ({count} times since {first})") } else { String::new() };
-        let over = self.over.map_or_else(String::new, |at| format!("; over since {at}"));
-        format!("{last} {detail}{times}{over}")
-    }
+/// Why alarms were not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TakeError {
+    #[error(transparent)]
+    NotThere(#[from] NotThere),
+    /// After a restart nobody would know.
+    #[error("that they are taken cannot be written down")]
+    Unwritten(#[from] io::Error),
 }
 
 impl News {
-    pub(crate) fn new() -> Self {
-        Self { events: broadcast::Sender::new(NEWS), alarms: Mutex::new(VecDeque::new()) }
+    /// News of a node whose alarms stand in this file.
+    pub(crate) fn open(path: PathBuf) -> Self {
+        let (file, saved) = File::read(path);
+        Self::of(Some(file), saved)
+    }
+
+    fn of(file: Option<File>, saved: Saved) -> Self {
+        let clock = Clock::start();
+        let alarms = Mutex::new(Book::new(clock.now(), saved));
+        Self { events: broadcast::Sender::new(NEWS), clock, alarms, file: Mutex::new(file) }
     }
 
     /// Listens from now on.
@@ -100,8 +70,7 @@ impl News {
         self.tell(Event { peer: Some(peer.clone()), ..plain(Some(channel), EventKind::Link, detail) });
     }
 
-    /// Something that an operator must look at, in a channel or at the node itself. Kept for status as well; what comes again and
-    /// again is told once a minute.
+    /// Something that an operator must look at, in a channel or at the node itself.
     pub(crate) fn alarm(
         &self,
         channel: impl Into<Option<ChannelId>>,
@@ -109,61 +78,119 @@ impl News {
         cause: Cause,
         detail: String,
     ) {
-        let channel = channel.into();
-        let (at, now) = (wall(), Instant::now());
-        let about = (channel, peer.cloned(), cause);
-        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        let known =
-            alarms.iter().position(|alarm| alarm.about == about).and_then(|known| alarms.remove(known));
-        let mut alarm = known.unwrap_or_else(|| Standing {
-            about,
-            detail: String::new(),
-            count: 0,
-            first: at,
-            last: at,
-            over: None,
-            told: now,
-        });
-        let is_told = alarm.count == 0 || alarm.over.is_some() || now >= alarm.told + TOLD_AGAIN;
-        alarm.count = alarm.count.saturating_add(1);
-        (alarm.last, alarm.over) = (at, None);
-        alarm.detail.clone_from(&detail);
-        let count = alarm.count;
-        if is_told {
-            alarm.told = now;
-        }
-        alarms.push_back(alarm);
-        if alarms.len() > ALARMS {
-            let over = alarms.iter().position(|alarm| alarm.over.is_some());
-            alarms.remove(over.unwrap_or(0));
-        }
-        drop(alarms);
-        if is_told {
-            tracing::warn!(
-                channel = channel.map(|channel| channel.short()),
-                peer = peer.map(MemberId::as_str),
-                detail,
-                count,
-                "alarm"
-            );
-            self.tell(Event { peer: peer.cloned(), ..plain(channel, EventKind::Alarm, detail) });
-        }
+        let about = About { cause, channel: channel.into(), peer: peer.cloned(), entry: None };
+        self.write(|book, now| book.raise(now, about, detail));
     }
 
     /// The cause of an alarm has ended: whoever sees it is told so.
-    pub(crate) fn over(&self, channel: ChannelId, peer: Option<&MemberId>, cause: Cause) {
-        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
-        let about = (Some(channel), peer.cloned(), cause);
-        if let Some(alarm) = alarms.iter_mut().find(|alarm| alarm.about == about && alarm.over.is_none()) {
-            alarm.over = Some(wall());
-            tracing::info!(channel = channel.short(), detail = alarm.detail, "what was alarmed is over");
-        }
+    pub(crate) fn over(&self, channel: impl Into<Option<ChannelId>>, peer: Option<&MemberId>, cause: Cause) {
+        let about = About { cause, channel: channel.into(), peer: peer.cloned(), entry: None };
+        self.write(|book, now| book.over(now, &about));
     }
 
-    /// The alarms of every cause, the one that came last at the end.
-    pub(crate) fn alarms(&self) -> Vec<String> {
-        self.alarms.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Standing::line).collect()
+    /// A channel was looked at.
+    pub(crate) fn settle(&self, channel: ChannelId, found: Found) {
+        self.write(|book, now| book.settle(now, channel, found));
     }
+
+    /// These channels are looked at, and no others.
+    pub(crate) fn keep_alarms_of(&self, channels: &[ChannelId]) {
+        self.write(|book, now| book.keep_only(now, channels));
+    }
+
+    /// Tells again what nobody has taken, where it is time.
+    pub(crate) fn call_again(&self) {
+        self.write(Book::call);
+    }
+
+    /// Somebody takes these alarms by name. Durable when it returns.
+    pub(crate) fn take(&self, numbers: &[u64], by: &str) -> Result<Vec<Alarm>, TakeError> {
+        // Nobody else writes until the book says what the file does.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.read(Book::clone);
+        let (now, before) = (self.clock.now(), taken.changes());
+        taken.take(now, numbers, by)?;
+        // A full disk is not asked to write that somebody minds it.
+        if taken.changes() != before
+            && let Some(file) = file.as_mut()
+        {
+            file.write_ahead(&taken)?;
+        }
+        let mut all = Vec::new();
+        self.write(|book, _| {
+            // What has ended meanwhile needs nobody any more.
+            let stands = |number: &u64| book.stands(*number).is_ok();
+            let still: Vec<u64> = numbers.iter().copied().filter(stands).collect();
+            all = book.take(now, &still, by).unwrap_or_default();
+        });
+        Ok(all)
+    }
+
+    /// Makes durable what must outlive the process; `always`, whether or not something has changed. That it fails is an alarm.
+    pub(crate) fn save_alarms(&self, always: bool) -> Result<(), String> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = file.as_mut().map_or(Ok(()), |file| file.write(always, &self.read(Book::clone)));
+        drop(file);
+        if written.is_ok() {
+            self.over(None, None, Cause::Store);
+        }
+        written.map_err(|error| {
+            let why = format!("the alarms cannot be written down: {error}");
+            self.alarm(None, None, Cause::Store, why.clone());
+            why
+        })
+    }
+
+    /// All alarms, in the order in which they are to be looked at.
+    pub(crate) fn alarms(&self) -> Vec<Alarm> {
+        self.read(Book::list)
+    }
+
+    /// How many there are.
+    pub(crate) fn count_alarms(&self) -> AlarmCount {
+        self.read(Book::count)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+        look(&self.alarms.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the book, and tells what is to be told then.
+    fn write(&self, change: impl FnOnce(&mut Book, Now)) {
+        let mut book = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut book, self.clock.now());
+        let told = book.drain();
+        drop(book);
+        for told in told {
+            log(&told.alarm);
+            self.tell(event(told));
+        }
+    }
+}
+
+fn log(alarm: &Alarm) {
+    let Alarm { number, cause, times, detail, .. } = alarm;
+    let (channel, peer) =
+        (alarm.channel.map(|channel| channel.short()), alarm.peer.as_ref().map(MemberId::as_str));
+    if let Some(since) = alarm.over {
+        tracing::info!(channel, peer, number, %cause, %since, detail, "what was alarmed is over");
+    } else if let Some(taken) = &alarm.taken {
+        tracing::info!(channel, peer, number, %cause, by = taken.by, detail, "an alarm is taken");
+    } else {
+        tracing::warn!(channel, peer, number, %cause, detail, count = times, "alarm");
+    }
+}
+
+/// What is told of an alarm.
+fn event(told: Told) -> Event {
+    let Told { alarm, header } = told;
+    let detail = match (&alarm.over, &alarm.taken) {
+        (Some(_), _) => format!("over: {}", alarm.detail),
+        (None, Some(taken)) => format!("taken by {}: {}", taken.by, alarm.detail),
+        (None, None) => alarm.detail.clone(),
+    };
+    let (channel, peer) = (alarm.channel, alarm.peer.clone());
+    Event { header, peer, alarm: Some(alarm), ..plain(channel, EventKind::Alarm, detail) }
 }
 
 /// An event of a kind, now, with one sentence.
@@ -176,70 +203,22 @@ pub(crate) fn plain(channel: Option<ChannelId>, kind: EventKind, detail: String)
         header: None,
         evidence: None,
         peer: None,
+        alarm: None,
         detail: Some(detail),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn channel() -> ChannelId {
-        ChannelId::from_bytes([1; 32])
+impl News {
+    /// News of a node that remembers no alarms.
+    pub(crate) fn new() -> Self {
+        Self::of(None, Saved::default())
     }
 
-    /// T5: whatever a peer makes happen again and again, each cause stands once, with its count, and is told once a minute.
-    #[test]
-    fn t5_a_flood_of_one_alarm_hides_no_other() {
-        let news = News::new();
-        let mut told = news.listen();
-        let tehran: MemberId = "tehran".parse().unwrap();
-        news.alarm(channel(), None, Cause::NeedsNewCard, "this node stops writing".to_owned());
-        for number in 0..1000 {
-            news.alarm(channel(), Some(&tehran), Cause::Fork, format!("fork {number}"));
-            news.alarm(channel(), None, Cause::DiskFull, "the disk is full".to_owned());
-        }
-        let alarms = news.alarms();
-        assert_eq!(alarms.len(), 3, "{alarms:?}");
-        assert!(alarms[0].ends_with("this node stops writing"), "{alarms:?}");
-        assert!(alarms[1].contains("fork 999 (1000 times since "), "{alarms:?}");
-        let mut events = 0;
-        while told.try_recv().is_ok() {
-            events += 1;
-        }
-        assert_eq!(events, 3);
-    }
-
-    #[test]
-    fn an_alarm_whose_cause_is_over_says_so_and_is_told_anew_when_it_comes_again() {
-        let news = News::new();
-        let mut told = news.listen();
-        let full = || news.alarm(channel(), None, Cause::DiskFull, "the disk is full".to_owned());
-        full();
-        news.over(channel(), None, Cause::Clock);
-        assert!(news.alarms()[0].ends_with("the disk is full"), "{:?}", news.alarms());
-        news.over(channel(), None, Cause::DiskFull);
-        assert!(news.alarms()[0].contains("the disk is full; over since "), "{:?}", news.alarms());
-        full();
-        assert!(news.alarms()[0].contains("the disk is full (2 times since "), "{:?}", news.alarms());
-        assert!(!news.alarms()[0].contains("over since"));
-        assert_eq!((told.try_recv().is_ok(), told.try_recv().is_ok()), (true, true));
-    }
-
-    #[test]
-    fn what_is_over_gives_way_first() {
-        let news = News::new();
-        let of = |number: usize| ChannelId::from_bytes([u8::try_from(number).unwrap(); 32]);
-        for number in 0..ALARMS {
-            news.alarm(of(number), None, Cause::Fork, format!("fork {number}."));
-        }
-        news.over(of(7), None, Cause::Fork);
-        news.alarm(of(100), None, Cause::Fork, "one more".to_owned());
-        let alarms = news.alarms();
-        assert_eq!(alarms.len(), ALARMS);
-        assert!(
-            alarms[0].ends_with("fork 0.") && !alarms.iter().any(|line| line.contains("fork 7.")),
-            "{alarms:?}"
-        );
+    /// Tells again what would be told then.
+    pub(crate) fn call_again_after(&self, later: std::time::Duration) {
+        self.write(|book, Now { monotonic, wall }| {
+            book.call(Now { monotonic: monotonic + later, wall: wall.plus(later) });
+        });
     }
 }

@@ -17,7 +17,7 @@ use demarche_protocol::{
     hash::{DocumentId, EntryHash},
     identity::{keys::PublicKey, member::MemberId},
     time::Timestamp,
-    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Item, Log, Node, ReceiptKind, Seq, Void},
+    transcript::{Chaining, DispatchFacts, Effect, Facts, Head, Item, Node, ReceiptKind, Seq, Void},
 };
 
 use crate::runtime::channel::Look;
@@ -166,21 +166,6 @@ impl<'a> View<'a> {
                 Chaining::Pending => Chain::Pending,
                 Chaining::Misplaced => Chain::Misplaced,
             },
-        })
-    }
-
-    /// Whether our own log under an earlier card knows another's entry: then it was here and told before the disk was lost
-    /// that held it. Entries under the present card say nothing, since they may have been written after it has come. What
-    /// comes back before our own log does looks new: better told twice than never.
-    pub(crate) fn was_here_before(&self, node: &Node) -> bool {
-        let (me, card) = (self.machine.me(), self.machine.card().serial);
-        let Some(log) = self.machine.transcript().log(&node.head.party) else { return false };
-        let own = self.machine.transcript().log(me).into_iter().flat_map(Log::in_order);
-        own.filter(|one| one.head.card < card).flat_map(|one| &one.seen).any(|seen| {
-            // Its own volume may come back from the beginning, before the head that was named.
-            seen.party == node.head.party
-                && (seen.card == node.head.card && seen.seq >= node.head.seq
-                    || log.leads_to(node, &seen.hash))
         })
     }
 

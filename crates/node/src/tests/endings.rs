@@ -1,9 +1,6 @@
 //! Tasks that end or lag by themselves: the node notices, says so, and does not go on as half a node.
 
-use futures::{StreamExt as _, stream};
-
 use super::*;
-use crate::config::Hook;
 
 /// Keeps every transport that was started, so that a test can let it die.
 struct Mortal(InMemory, Arc<Mutex<Vec<Arc<dyn Transport>>>>);
@@ -34,38 +31,6 @@ async fn a_node_whose_network_task_dies_ends_and_says_so() {
         transport.shutdown().await;
         let ended = timeout(PATIENCE, running.task).await.expect("it ends by itself").unwrap();
         assert!(matches!(ended, Err(NodeError::Bug)), "{member}: {ended:?}");
-    }
-}
-
-/// E8: far more urgent arrivals than the hook can take are told of in a line or two, not in one each.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e8_a_flood_of_urgent_arrivals_is_one_alarm() {
-    let stage = Stage::new();
-    let (washington, tehran) = (stage.party(0), stage.party(1));
-    let m = stage.start(&stage.scene.mediator).await;
-    let w = stage.start(&washington).await;
-    let command = vec!["sleep".to_owned(), "60".to_owned()];
-    let t = stage.start_with(&tehran, Config { hook: Hook { command }, ..Config::default() }).await;
-    let flood = (0..600).map(|n| {
-        let notice = stage.signed(&washington, Precedence::Flash, fixtures::breach(&format!("notice {n}")));
-        let client = w.client.clone();
-        async move { client.send(NAME, &notice).await.unwrap() }
-    });
-    let sent: Vec<Sent> = stream::iter(flood).buffer_unordered(32).collect().await;
-    let last = sent.iter().max_by_key(|sent| sent.serial.seq).unwrap();
-    t.until_kind(EventKind::Arrived, &last.document.to_string()).await;
-    let behind = |status: &demarche_control::types::Status| {
-        status.alarms.iter().filter(|alarm| alarm.contains("the hook is behind")).count()
-    };
-    let begun = std::time::Instant::now();
-    let mut status = t.client.status().await.unwrap();
-    while behind(&status) == 0 {
-        assert!(begun.elapsed() < PATIENCE, "{status:?}");
-        status = t.client.status().await.unwrap();
-    }
-    assert_eq!(behind(&status), 1, "{:?}", status.alarms);
-    for node in [w, t, m] {
-        node.end().await;
     }
 }
 

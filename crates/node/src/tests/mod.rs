@@ -1,9 +1,11 @@
 //! Whole nodes within one process: real store, real officers' sockets, and the network in memory.
 
+mod alarms;
 mod bell;
 mod control;
 mod custody;
 mod endings;
+mod heartbeat;
 mod home;
 mod judgement;
 mod line;
@@ -183,13 +185,21 @@ impl Stage {
 
     /// A node whose store fails on demand.
     async fn start_on_a_bad_disk(&self, member: &MemberId) -> (Running, Arc<Mutex<Fault>>) {
+        self.start_on_a_bad_disk_with(member, Config::default()).await
+    }
+
+    async fn start_on_a_bad_disk_with(
+        &self,
+        member: &MemberId,
+        config: Config,
+    ) -> (Running, Arc<Mutex<Fault>>) {
         let mut fault = None;
         let layer = |store| -> Arc<dyn Store> {
             let (store, switch) = FaultStore::new(store);
             fault = Some(switch);
             Arc::new(store)
         };
-        let node = Node::start_with(self.data(member), Config::default(), self.wires(), layer).await.unwrap();
+        let node = Node::start_with(self.data(member), config, self.wires(), layer).await.unwrap();
         (self.run(member, node), fault.unwrap())
     }
 

@@ -138,7 +138,7 @@ impl Task {
             let detail = format!(
                 "{mediator} kept {entries} of our entries for {peer} since {since} and nobody collected them: they are deposited again"
             );
-            self.news.alarm(self.id(), Some(peer), Cause::Expired, detail);
+            self.news.alarm(self.id(), Some(peer), Cause::CustodyExpired, detail);
         }
     }
 

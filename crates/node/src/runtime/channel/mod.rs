@@ -11,6 +11,6 @@ mod sessions;
 mod task;
 
 pub(crate) use handle::{AskError, Handle, Look, Recorded};
-pub(crate) use parts::{Parts, Urgent};
+pub(crate) use parts::Parts;
 pub(crate) use sessions::PeerState;
 pub(crate) use task::{End, spawn};

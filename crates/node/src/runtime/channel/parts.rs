@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use demarche_protocol::{
-    channel::Channel as Machine, hash::ChannelId, session::SessionSecret, transcript::Head,
-};
+use demarche_protocol::{channel::Channel as Machine, session::SessionSecret};
 use tokio::sync::Notify;
 
 use crate::{
@@ -31,9 +29,4 @@ pub(crate) struct Parts {
     pub(crate) news: Arc<News>,
     /// Told when the roster has changed.
     pub(crate) roster_changed: Arc<Notify>,
-    /// Told of others' urgent dispatches that count, once each.
-    pub(crate) urgent: Urgent,
 }
-
-/// What is done about another's urgent dispatch.
-pub(crate) type Urgent = Arc<dyn Fn(ChannelId, Head) + Send + Sync>;

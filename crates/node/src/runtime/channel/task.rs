@@ -14,13 +14,12 @@ use demarche_protocol::{
         Channel as Machine, CloseReason, CommitFailure, Event, Frame, Input, LineTestResult, Outgoing,
         Output, Record, Refusal, RequestId,
     },
-    dispatch::Precedence,
     document::SignedDocument,
     hash::ChannelId,
     identity::{member::MemberId, roster::Roster},
     limits::CLOCK_SKEW,
     session::{SessionId, Sessions},
-    transcript::{Effect, Facts, Head, Receipt},
+    transcript::{Effect, Head, Receipt},
 };
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -31,7 +30,7 @@ use tokio::{
 use super::{
     custody::Post,
     handle::{Handle, Look, Message, Recorded, Reply},
-    parts::{Parts, Urgent},
+    parts::Parts,
     sessions::{Outcome, PeerLine, Stage},
 };
 use crate::{
@@ -103,7 +102,6 @@ pub(super) struct Task {
     next_request: u64,
     roster: watch::Sender<Roster>,
     roster_changed: Arc<Notify>,
-    urgent: Urgent,
     /// The last commit found no room.
     disk_full: bool,
     /// When the machine wants its tick.
@@ -135,7 +133,7 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
     if machine.halted().is_none() {
         // Whatever ended the writing under an earlier card.
         parts.news.over(id, None, Cause::NeedsNewCard);
-        parts.news.over(id, None, Cause::ThisNodeReplaced);
+        parts.news.over(id, None, Cause::NodeReplaced);
     }
     let (roster, roster_seen) = watch::channel(machine.roster().clone());
     let task = Task {
@@ -163,7 +161,6 @@ pub(crate) fn spawn(parts: Parts) -> (Handle, JoinHandle<End>) {
         next_request: 0,
         roster,
         roster_changed: parts.roster_changed,
-        urgent: parts.urgent,
         disk_full: false,
         wake: None,
         sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -532,10 +529,11 @@ impl Task {
                     tracing::warn!(channel = channel.short(), %entry, %why, "an entry is void");
                 }
             }
-            Event::Judged { entry, effect: Effect::Accepted } => self.accepted(entry),
             Event::Judged { .. } | Event::Receipted { .. } => {}
             Event::InCustody { peer, .. } => {
-                self.news.over(channel, Some(&peer), Cause::CustodyRefused);
+                for cause in [Cause::CustodyRefused, Cause::CustodyExpired] {
+                    self.news.over(channel, Some(&peer), cause);
+                }
             }
             Event::CustodyEnded { entries, peer, mediator, says, .. } => {
                 self.custody_ended(&peer, &mediator, &says, entries.len());
@@ -585,17 +583,6 @@ impl Task {
     fn entered(&mut self, entry: &Head) {
         if let Some(node) = self.machine.transcript().get(&entry.hash) {
             self.acknowledgements.enter(node);
-        }
-    }
-
-    /// An entry counts: at once when it came in, or when what it rests on did.
-    fn accepted(&mut self, entry: Head) {
-        let node = self.machine.transcript().get(&entry.hash);
-        if let Some(Facts::Dispatch(dispatch)) = node.map(|node| &node.facts)
-            && dispatch.precedence <= Precedence::Immediate
-            && entry.party != *self.machine.me()
-        {
-            (self.urgent)(self.id(), entry);
         }
     }
 
