@@ -180,7 +180,7 @@ fn k11_a_message_has_one_form() {
     }
     assert_eq!(ToMediator::decode(&[99]), Err(MessageError::UnknownKind(99)));
     assert_eq!(ToCapital::decode(&[]), Err(MessageError::Empty));
-    let announced = [&[0, 1][..], &[0; 600_000]].concat();
+    let announced = [&[0, 1][..], &vec![0; 600_000]].concat();
     assert!(matches!(ToMediator::decode(&announced), Err(MessageError::Codec(CodecError::TooLong { .. }))));
 }
 

@@ -329,16 +329,16 @@ async fn hand_out_next(office: &Office, keeper: &mut Keeper) -> bool {
         let vault = office.vault.clone();
         let read = spawn_blocking(move || vault.get(name)).await;
         let kept = read.ok().and_then(Result::ok).flatten();
-        match kept.and_then(|bytes| codec::decode::<Kept>(&bytes).ok()) {
-            Some(Kept::Waits { envelope, .. }) => office.tell(&party, ToCapital::Envelope(envelope)),
-            _ => {
-                tracing::error!(envelope = name.short(), "an envelope in custody cannot be read any more");
-                keeper.lose(name);
-                if let Some(attendant) = office.attendants().get_mut(&party) {
-                    attendant.wants = true;
-                }
-                again = true;
+        if let Some(Kept::Waits { envelope, .. }) = kept.and_then(|bytes| codec::decode::<Kept>(&bytes).ok())
+        {
+            office.tell(&party, ToCapital::Envelope(envelope));
+        } else {
+            tracing::error!(envelope = name.short(), "an envelope in custody cannot be read any more");
+            keeper.lose(name);
+            if let Some(attendant) = office.attendants().get_mut(&party) {
+                attendant.wants = true;
             }
+            again = true;
         }
     }
     again

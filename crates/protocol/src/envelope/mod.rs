@@ -73,7 +73,7 @@ impl Outside {
 /// A sealed envelope.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Envelope {
-    outside: Outside,
+    outside: Box<Outside>,
     sealed: Vec<u8>,
 }
 
@@ -143,7 +143,7 @@ impl Envelope {
             snow::Error::Dh => SealError::BadPrekey,
             other => SealError::Internal(other),
         })?;
-        Ok((Self { outside, sealed }, Salt(salt)))
+        Ok((Self { outside: Box::new(outside), sealed }, Salt(salt)))
     }
 
     /// Opens it with the private half of the prekey that it names: the frames, each as its bytes say. One of a kind from the future is

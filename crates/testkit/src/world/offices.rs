@@ -379,7 +379,8 @@ impl World {
             Turned::Answer(answer) => self.post(mediator, party, Mail::From(answer)),
             Turned::Change(change) => self.office_changes(mediator, change),
         }
-        self.hand_out(mediator)
+        self.hand_out(mediator);
+        Ok(())
     }
 
     fn office_changes(&mut self, mediator: &MemberId, change: Change) {
@@ -427,7 +428,7 @@ impl World {
     }
 
     /// Hands the newest envelope to each who waits for one.
-    fn hand_out(&mut self, mediator: &MemberId) -> Result<(), Broken> {
+    fn hand_out(&mut self, mediator: &MemberId) {
         let wanting: Vec<MemberId> = self.office(mediator).wanting.iter().cloned().collect();
         for party in wanting {
             let office = self.office(mediator);
@@ -441,7 +442,6 @@ impl World {
             let message = ToCapital::Envelope(handed);
             self.post(mediator, &party, Mail::From(message));
         }
-        Ok(())
     }
 
     /// Another envelope than the one that waits, or that with a changed bit.
