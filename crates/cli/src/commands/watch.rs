@@ -197,7 +197,7 @@ fn line(event: &Event, with_channel: bool) -> Line {
     let style = match event.kind {
         EventKind::Arrived => Style::Bold,
         EventKind::Alarm | EventKind::Anew | EventKind::Void => Style::Bad,
-        EventKind::Disowned => Style::Warn,
+        EventKind::Disowned | EventKind::Volume => Style::Warn,
         EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged | EventKind::Accepted => {
             Style::Good
         }

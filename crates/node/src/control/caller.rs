@@ -65,7 +65,7 @@ pub(super) async fn check(
 }
 
 fn administers(path: &str) -> bool {
-    path == "/v1/install"
+    path == "/v1/install" || path.starts_with("/v1/backup")
 }
 
 #[cfg(test)]
@@ -81,6 +81,7 @@ mod tests {
         assert!(!caller(Some(1001)).may_administer(1000));
         assert!(!caller(None).may_administer(1000));
         assert!(administers("/v1/install"));
+        assert!(administers("/v1/backup") && administers("/v1/backup/journal"));
         assert!(!administers("/v1/status"));
     }
 }

@@ -4,6 +4,7 @@
 //! `server.rs` binds and serves, `dispatches.rs`, `reads.rs`, `events.rs` and `admin.rs` answer, `problems.rs` refuses.
 
 mod admin;
+mod backup;
 mod caller;
 mod dispatches;
 mod events;

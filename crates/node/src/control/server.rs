@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    admin,
+    admin, backup,
     caller::{self, Caller},
     dispatches, events,
     places::Placing,
@@ -228,6 +228,8 @@ fn router(api: Arc<Api>) -> Router {
         .route(&channel("/line-test"), post(admin::line_test))
         .route("/v1/events", get(events::feed))
         .route("/v1/install", post(admin::install))
+        .route("/v1/backup", get(backup::about))
+        .route("/v1/backup/journal", get(backup::segment))
         .fallback(admin::not_found)
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn(caller::check))

@@ -34,6 +34,8 @@ pub(crate) enum Cause {
     Fork,
     /// This node may not write under its card.
     NeedsNewCard,
+    /// This node was restored, or went on by itself after a loss.
+    Restored,
     /// Another node of ours has taken over.
     ThisNodeReplaced,
     /// A clock is wrong.
