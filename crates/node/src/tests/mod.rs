@@ -8,6 +8,7 @@ mod judgement;
 mod line;
 mod lost;
 mod misled;
+mod set_back;
 
 use std::{
     collections::BTreeMap,
