@@ -250,8 +250,15 @@ fn told(laid: &Laid, args: &RestoreArgs, desk: &Desk<'_>) -> Said {
     let path = card_file(data, card);
     let said = Said::new(format!("{}'s node is restored in {}", card.member, data.path().display()))
         .line(format!("  as of          {}, up to record {}", found.about.made_at, found.about.journal))
-        .line(format!("  card           {}: a new volume begins under it", card.serial))
-        .line("  written since  comes back from the peers and is shown as disowned; what nobody else has is lost");
+        .lines(if found.about.mediates {
+            vec![format!("  card           {}; what was learned since comes back from the capitals", card.serial)]
+        } else {
+            vec![
+                format!("  card           {}: a new volume begins under it", card.serial),
+                "  written since  comes back from the peers and is shown as disowned; what nobody else has is lost"
+                    .to_owned(),
+            ]
+        });
     let start = format!("demarched --data {}", quoted(data.path()));
     let said = if *speaks {
         said.next(start).next(format!(

@@ -52,10 +52,11 @@ pub(super) async fn check(
             .with_help(format!("run it as the node's user: sudo -u '#{node}' demarche …"));
         return Refused(problem).into_response();
     }
-    let acts = method != Method::GET;
+    // Whoever makes a backup takes all that was said along.
+    let acts = method != Method::GET || path == "/v1/backup";
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    // Who records, opens and installs is told always; who only reads, on request.
+    // Who records, opens, installs and backs up is told always; who only reads, on request.
     if acts {
         tracing::info!(uid = caller.uid, pid = caller.pid, %method, path, status, "request");
     } else {
