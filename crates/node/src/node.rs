@@ -360,7 +360,14 @@ impl Node {
             self.fallen = Some(why);
             return Err(told);
         }
-        Ok(self.take_in().await)
+        let installed = self.take_in().await;
+        // Whoever is told that a card was taken in may hand something in at once.
+        if let Err(why) = self.look_for_a_new_card().await {
+            let told = failed(&why);
+            self.fallen = Some(why);
+            return Err(told);
+        }
+        Ok(installed)
     }
 
     fn standing_channels(&self) -> Vec<ChannelId> {

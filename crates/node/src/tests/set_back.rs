@@ -159,3 +159,36 @@ async fn s1_an_own_card_that_only_others_know_is_not_taken() {
         node.end().await;
     }
 }
+
+/// S1: set back to before its card was renewed, the new keys there already. Whom it asks says that its card was replaced; what was written under the
+/// new one is not here, so that one is not taken, though it lies ready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s1_a_node_that_was_set_back_to_before_its_card_was_renewed_is_told_so() {
+    let stage = Stage::new();
+    let (washington, tehran, muscat) = (stage.party(0), stage.party(1), stage.scene.mediator.clone());
+    let (m, w, t) = (stage.start(&muscat).await, stage.start(&washington).await, stage.start(&tehran).await);
+    say(&stage, &w, &washington, "under card 1").await;
+    w.end().await;
+    stage.set_up(&washington, 2);
+    let snapshot = Snapshot::of(&stage, &washington);
+    stage.leave(&washington, &stage.card(&washington, 2));
+    let w = stage.start(&washington).await;
+    say(&stage, &w, &washington, "under card 2").await;
+    w.end().await;
+
+    snapshot.set_back(&stage, &washington);
+    write_json(&stage.data(&washington).standby(), &stage.card(&washington, 2));
+    let w = stage.start(&washington).await;
+    alarmed(&w, "card 2 of this party is in force and it was not installed here").await;
+    let refused = stage.signed(&washington, Precedence::Flash, fixtures::breach("not now"));
+    let refused = w.client.send(NAME, &refused).await.unwrap_err().to_string();
+    assert!(refused.contains("replaced by card 2"), "{refused}");
+    stage.set_up(&washington, 3);
+    stage.leave(&washington, &stage.card(&washington, 3));
+    w.client.install().await.unwrap();
+    say(&stage, &w, &washington, "under card 3").await;
+    assert!(!t.client.status().await.unwrap().alarms.iter().any(|alarm| alarm.contains("bear the number")));
+    for node in [w, t, m] {
+        node.end().await;
+    }
+}
