@@ -43,6 +43,10 @@ use crate::{
 /// Where everything lies until all of it is there.
 const STAGING: &str = ".restoring";
 
+/// Numbers left free for cards that were issued since the backup was made, of which it knows nothing: eight renewals, each with a spare. Two cards
+/// of one number would contradict each other.
+const ISSUED_SINCE: u64 = 16;
+
 /// From which backup, and under which card it will speak.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
@@ -209,7 +213,7 @@ fn keep_beside(beside: &Beside, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Draws keys and drafts their card, higher than any that the backup knows.
+/// Draws keys and drafts their card, higher than any that was issued.
 fn drafted(found: &Found, staged: &DataDir, desk: &Desk<'_>) -> Result<Card> {
     let member = found.about.party.clone();
     let old = found.newest.as_ref().ok_or_else(|| failed("the backup holds no card of its own node"))?;
@@ -218,7 +222,7 @@ fn drafted(found: &Found, staged: &DataDir, desk: &Desk<'_>) -> Result<Card> {
     let draft = Draft {
         member,
         name: old.name.clone(),
-        serial: CardSerial(found.highest().0 + 1),
+        serial: CardSerial(found.highest().0 + ISSUED_SINCE + 1),
         addresses: addresses_on(old),
         roots: in_force.unwrap_or_else(|| old.roots.clone()),
         issued_at: desk.now,

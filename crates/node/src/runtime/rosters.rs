@@ -274,7 +274,8 @@ mod tests {
             roster.offer(document).unwrap();
         }
         let node = |document: &SignedDocument| node_of(&Card::parse(document.text()).unwrap());
-        assert_eq!(told(&roster, node(&old), std::slice::from_ref(&old)), [new.clone()]);
+        let brought = [old.clone()];
+        assert_eq!(told(&roster, node(&old), &brought), std::slice::from_ref(&new));
         assert_eq!(told(&roster, node(&new), &[]).len(), 2, "whose card speaks is told all");
         let unsigned = SignedDocument::unsigned(old.shared_text());
         let strangers = fixtures::card("washington", 3);
