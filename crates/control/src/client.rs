@@ -19,6 +19,7 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     Problem, SignedFile,
+    backup::About,
     bookmark::Bookmark,
     events::EventStream,
     types::{
@@ -184,6 +185,17 @@ impl Client {
         self.post("/v1/install", &()).await
     }
 
+    /// What a backup made now would be: whose, and how far it reaches. For the node's own account.
+    pub async fn backup(&self) -> Result<About, ClientError> {
+        self.get("/v1/backup").await
+    }
+
+    /// The next segment of the journal behind a record, up to another; empty behind that one. See [`crate::backup`].
+    pub async fn backup_segment(&self, after: u64, until: u64) -> Result<Bytes, ClientError> {
+        let path = format!("/v1/backup/journal?after={after}&until={until}");
+        self.whole(request(Method::GET, &path, Bytes::new())?).await
+    }
+
     /// The feed: all durable events behind `after`, then those to come. Without `after` only those to come. When what stood there is
     /// not in the node's store any more, it begins with an event that says so, and then anew.
     pub async fn events(&self, after: Option<Bookmark>) -> Result<EventStream, ClientError> {
@@ -208,13 +220,17 @@ impl Client {
     }
 
     async fn exchange<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.whole(request).await?).map_err(ClientError::Answer)
+    }
+
+    async fn whole(&self, request: Request<Full<Bytes>>) -> Result<Bytes, ClientError> {
         let whole = async {
             let answer = self.ask(request).await?;
-            if !answer.status().is_success() {
-                return Err(refusal(answer).await);
+            if answer.status().is_success() {
+                collect(answer.into_body()).await
+            } else {
+                Err(refusal(answer).await)
             }
-            let bytes = collect(answer.into_body()).await?;
-            serde_json::from_slice(&bytes).map_err(ClientError::Answer)
         };
         timeout(ANSWER_WITHIN, whole).await.map_err(|_| ClientError::Late(ANSWER_WITHIN))?
     }

@@ -137,6 +137,26 @@ impl DataDir {
         self.0.join("alarms.json")
     }
 
+    /// `restore/`: what `restore` left of a backup's journal, until the node has taken it into its store.
+    pub fn restore(&self) -> PathBuf {
+        self.0.join("restore")
+    }
+
+    /// `spare.recipients`: for whom the last spare card's keys were sealed, a public key a line. A renewal makes the next one for them.
+    pub fn spare_recipients(&self) -> PathBuf {
+        self.0.join("spare.recipients")
+    }
+
+    /// `standby.json`: a signed card whose keys lie here, which the node takes when its disk was lost or set back.
+    pub fn standby(&self) -> PathBuf {
+        self.0.join("standby.json")
+    }
+
+    /// `set-back`: the card under which peers hold what this node has signed and lost.
+    pub fn set_back(&self) -> PathBuf {
+        self.0.join("set-back")
+    }
+
     /// `last-card`: the highest serial of a card under which this node has written.
     pub fn last_card(&self) -> PathBuf {
         self.0.join("last-card")
@@ -169,7 +189,7 @@ impl ChannelDir {
     }
 
     /// `installed/`: a copy of every document that `install` has verified and left here, so that the tool knows them
-    /// while the node is stopped. The node neither reads nor changes it.
+    /// while the node is stopped, and the node has them again when its store lost them.
     pub fn installed(&self) -> PathBuf {
         self.0.join("installed")
     }
@@ -281,6 +301,48 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// A file on its way to be written by parts: it is seen when it is finished, durably and whole, and never replaces anything. What is
+/// dropped before leaves nothing behind.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins a file that will have this name and mode.
+    pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
+        let temporary = temporary_beside(path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        Ok(Self { file, temporary, path: path.to_owned() })
+    }
+
+    /// Makes it durable under its name, unless something is there by now.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::hard_link(&self.temporary, &self.path)?;
+        sync_parent(&self.path)
+    }
+}
+
+impl io::Write for Unfinished {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // One that stays is hidden, and nobody's.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
 fn temporary_beside(path: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -319,6 +381,11 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// `FILE.keys.age`: the keys of a spare card, sealed for the safe.
+pub fn sealed_keys_file(card: &Path) -> PathBuf {
+    with_ending(card, ".keys.age")
 }
 
 /// Why a file that should hold a secret is not read.

@@ -42,6 +42,9 @@ pub(crate) const NEWS: usize = 256;
 /// Records read from the journal at once for a listener.
 pub(crate) const JOURNAL_PAGE: usize = 64;
 
+/// Disowned dispatches told one by one with the volume that left them behind; it says how many there are.
+pub(crate) const DISOWNED_TOLD: usize = 64;
+
 /// Connections to the officers' socket at one time, those of the node's own account not counted. Each costs some 20 KiB and
 /// a file descriptor.
 pub(crate) const CONNECTIONS: usize = 384;

@@ -346,6 +346,20 @@ pub(crate) fn last_card(data: &DataDir) -> Result<Option<CardSerial>, HomeError>
     }
 }
 
+/// Notes that peers hold what this node has signed under a card and does not hold: after the next start as well.
+pub(crate) fn note_set_back(data: &DataDir, card: CardSerial) -> Result<(), HomeError> {
+    let path = data.set_back();
+    layout::write(&path, format!("{card}\n").as_bytes(), layout::PUBLIC)
+        .map_err(|source| HomeError::Unwritten { path, source })
+}
+
+/// Whether that was noted of this card, or of a later one.
+pub(crate) fn is_set_back(data: &DataDir, card: CardSerial) -> bool {
+    // What cannot be read was written here all the same.
+    let noted = || fs::read_to_string(data.set_back()).ok()?.trim().parse().ok().map(CardSerial);
+    data.set_back().exists() && noted().is_none_or(|noted| noted >= card)
+}
+
 /// Refuses a card under which the node has written when something was lost of that: it might sign two entries with one number
 /// (docs/protocol.md §6.2).
 pub(crate) fn may_write_under(data: &DataDir, card: CardSerial, lost: Option<Lost>) -> Result<(), HomeError> {
@@ -371,7 +385,8 @@ pub(crate) fn write_under(data: &DataDir, card: CardSerial) -> Result<(), HomeEr
     Ok(())
 }
 
-/// The own card to use: the highest that is installed in some channel and whose keys are here, with its keys.
+/// The own card to use: the highest that was installed here in some channel and whose keys are here, with its keys. One that only peers
+/// know was in use before this disk was set back, or is in use elsewhere: nothing may be written under it.
 pub(crate) fn own_card(
     data: &DataDir,
     identity: &Identity,
@@ -382,7 +397,7 @@ pub(crate) fn own_card(
     for (channel, recalled) in channels.iter().zip(recalled) {
         let roster = roster(&channel.charter, recalled.all());
         let Some(roots) = roster.roots(&identity.me) else { continue };
-        let cards = recalled.all().filter(|document| document.document_type() == Some(DocumentType::Card));
+        let cards = recalled.here().filter(|document| document.document_type() == Some(DocumentType::Card));
         for card in cards.filter_map(|document| Card::verify(document, &identity.me, roots).ok()) {
             if keystore::has_keys(data, card.serial)
                 && best.as_ref().is_none_or(|best| card.serial > best.serial)

@@ -18,13 +18,16 @@ pub(crate) mod node;
 pub(crate) mod notify;
 pub(crate) mod program;
 pub(crate) mod recall;
+pub(crate) mod restore;
 pub(crate) mod runtime;
+pub(crate) mod standby;
 pub mod store;
 pub(crate) mod throttle;
 pub(crate) mod transport;
 
 pub use config::LogFormat;
 pub use node::{NodeError, Options, check_config, run};
+pub use restore::RestoreError;
 
 #[cfg(test)]
 mod tests;

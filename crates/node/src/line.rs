@@ -34,11 +34,12 @@ use crate::{
         channel::{self, End, Handle},
         clock::Clock,
         custodian::{Custodian, CustodyError},
-        news::News,
+        news::{Cause, News},
         roster_stream::Rosters,
         rosters::{CapitalRosters, MediatorRosters},
         switchboard::{Current, Switchboard},
     },
+    standby,
     store::{self, Lost, SledStore, Store, StoreError},
     transport::{Address, Events, Transport},
 };
@@ -147,11 +148,24 @@ impl Line {
         channels: &[Channel],
     ) -> Result<Option<(Self, Tasks)>, LineError> {
         let Shared { data, identity, store, .. } = shared;
-        let recalled = recall::recall(data, identity, channels, store.as_ref())?;
-        let Some((card, keys)) = home::own_card(data, identity, channels, &recalled)? else {
-            return Ok(None);
+        let (recalled, card, keys) = loop {
+            let recalled = recall::recall(data, identity, channels, store.as_ref())?;
+            let Some((card, keys)) = home::own_card(data, identity, channels, &recalled)? else {
+                return Ok(None);
+            };
+            match heed_loss(shared, card.serial, &recalled) {
+                Ok(()) => break (recalled, card, keys),
+                Err(lost @ LineError::Home(HomeError::Lost { .. })) => {
+                    // It is higher than this one: the next time round there is nothing to heed.
+                    let next = standby::take(data, identity, channels, &recalled)?.ok_or(lost)?;
+                    let detail = format!(
+                        "this node's disk was lost or set back: it goes on under card {next}, which lay ready; what was lost comes back from the peers. Make the next one ready: demarche card renew, sign it, install it with --standby"
+                    );
+                    shared.news.alarm(None, None, Cause::Restored, detail);
+                }
+                Err(other) => return Err(other),
+            }
         };
-        heed_loss(shared, card.serial, &recalled)?;
         let place = place(&shared.config, identity, &card);
         let started = shared.wires.start(keys.node.seed(), place).await;
         let (transport, events) = started.map_err(LineError::Transport)?;
@@ -267,6 +281,9 @@ fn heed_loss(shared: &Shared, card: CardSerial, recalled: &[Recalled]) -> Result
     let mut lost = shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
     // A mediator keeps rosters alone, and signs nothing in anybody's log.
     if !identity.mediates {
+        if lost.is_none() && home::is_set_back(data, card) {
+            *lost = Some(Lost::Another);
+        }
         if lost.is_none() && home::last_card(data)?.is_some_and(|noted| noted >= card) {
             *lost = set_back(shared, card, recalled)?;
         }

@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
-use demarche_control::{Code, Problem, layout::DataDir, types::Installed};
-use demarche_protocol::{hash::ChannelId, identity::card::CardSerial};
+use demarche_control::{Code, Problem, backup::About, layout::DataDir, types::Installed};
+use demarche_protocol::{
+    hash::{ChannelId, DocumentId},
+    identity::card::CardSerial,
+};
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -30,11 +33,14 @@ use crate::{
     lock::{Lock, LockError},
     logging, lookout,
     notify::notify,
+    recall,
+    restore::{self, RestoreError},
     runtime::{
         channel::End,
         clock::Clock,
         news::{Cause, News},
     },
+    standby,
     store::{self, Closed, Lost, OpenError, SledStore, Store},
     transport::libp2p,
 };
@@ -87,6 +93,9 @@ pub enum NodeError {
         "the node stopped: it is not known whether the last records are on disk\nhelp: look after the disk, then start demarched again; sending the same file again is safe"
     )]
     OutcomeUnknown,
+    /// A backup that `restore` left.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// Our own bug.
     #[error(
         "a task of the node ended by itself, which is a bug of demarched\nhelp: start it again; what was recorded is safe"
@@ -190,6 +199,8 @@ struct Opened {
     identity: home::Identity,
     channels: home::Channels,
     lost: Mutex<Option<Lost>>,
+    /// The backup that was taken in just now.
+    restored: Option<About>,
     store: Arc<dyn Store>,
     closed: Closed,
     lock: Lock,
@@ -197,9 +208,16 @@ struct Opened {
 
 impl Opened {
     async fn build(self, wires: Arc<dyn Wires>) -> Result<Node, NodeError> {
-        let Self { data, config, identity, channels, lost, store, closed, lock } = self;
+        let Self { data, config, identity, channels, lost, restored, store, closed, lock } = self;
         let service = store::start(Arc::clone(&store))?;
         let news = Arc::new(News::open(data.alarms()));
+        if let Some(about) = restored {
+            let detail = format!(
+                "this node was restored from a backup of {}, up to record {}: what was written since comes back from the peers, or is nowhere",
+                about.made_at, about.journal
+            );
+            news.alarm(None, None, Cause::Restored, detail);
+        }
         let (installs_to, installs) = mpsc::channel(1);
         let api = Arc::new(Api {
             identity: identity.clone(),
@@ -260,8 +278,10 @@ impl Node {
         let open = if has_written { SledStore::open_again } else { SledStore::open };
         let mut store = open(&data.store())?;
         let (closed, given_up) = (store.closed(), store.closed());
-        let lost = Mutex::new(store.lost());
-        let opened = Opened { data, config, identity, channels, lost, store: layer(store), closed, lock };
+        let restored = restore::take_in(&data, &store)?;
+        let lost = Mutex::new(restored.as_ref().map_or(store.lost(), |_| Some(Lost::Another)));
+        let store = layer(store);
+        let opened = Opened { data, config, identity, channels, lost, restored, store, closed, lock };
         let built = opened.build(wires).await;
         if built.is_err() {
             // Whoever hears of it may start again at once.
@@ -334,7 +354,14 @@ impl Node {
             self.fallen = Some(why);
             return Err(told);
         }
-        Ok(self.take_in().await)
+        let installed = self.take_in().await;
+        // Whoever is told that a card was taken in may hand something in at once.
+        if let Err(why) = self.look_for_a_new_card().await {
+            let told = failed(&why);
+            self.fallen = Some(why);
+            return Err(told);
+        }
+        Ok(installed)
     }
 
     fn standing_channels(&self) -> Vec<ChannelId> {
@@ -347,9 +374,11 @@ impl Node {
 
     /// Some roster has changed: perhaps it names a card of ours that replaces this one.
     async fn look_for_a_new_card(&mut self) -> Result<(), NodeError> {
+        self.heed_set_back().await?;
         let Some((line, _)) = &self.line else { return Ok(()) };
         let Some(card) = line.successor(&self.shared.identity) else { return Ok(()) };
-        if keystore::has_keys(&self.shared.data, card.serial) {
+        let here = self.installed_here(card.id());
+        if here && keystore::has_keys(&self.shared.data, card.serial) {
             tracing::info!(
                 serial = card.serial.0,
                 "a new card of this node is in force: the line is set up anew"
@@ -359,14 +388,51 @@ impl Node {
         } else if self.told_of != Some(card.serial) {
             self.told_of = Some(card.serial);
             for channel in self.standing_channels() {
+                let what = if here { "its keys are not here" } else { "it was not installed here" };
                 let detail = format!(
-                    "card {} of this party is in force and its keys are not here: this node is replaced",
+                    "card {} of this party is in force and {what}: this node is replaced",
                     card.serial
                 );
                 self.shared.news.alarm(channel, None, Cause::NodeReplaced, detail);
             }
         }
         Ok(())
+    }
+
+    /// A peer holds what this node has signed and lost: it writes no more under this card, after the next start neither, and goes on under
+    /// one that lies ready.
+    async fn heed_set_back(&mut self) -> Result<(), NodeError> {
+        let Some((line, _)) = &self.line else { return Ok(()) };
+        let mut set_back = false;
+        for handle in &line.channels {
+            // A channel that stops is asked no more.
+            set_back |= handle.query(|look| look.machine.is_set_back()).await.unwrap_or(false);
+        }
+        if !set_back {
+            return Ok(());
+        }
+        home::note_set_back(&self.shared.data, line.card.serial)?;
+        if self.shared.data.standby().exists() && self.is_ready()? {
+            self.renew_line().await?;
+            self.take_in().await;
+        }
+        Ok(())
+    }
+
+    /// Whether a card lies ready that would be taken.
+    fn is_ready(&self) -> Result<bool, HomeError> {
+        let Shared { data, identity, store, .. } = &*self.shared;
+        let channels = &self.api.standing().channels;
+        let recalled = recall::recall(data, identity, channels, store.as_ref())?;
+        Ok(standby::ready(data, identity, channels, &recalled)?.is_some())
+    }
+
+    fn installed_here(&self, card: DocumentId) -> bool {
+        let standing = self.api.standing();
+        let mut directories = standing.channels.iter().map(|channel| self.shared.data.channel(&channel.name));
+        directories.any(|directory| {
+            directory.installed_file(card).exists() || directory.incoming_file(card).exists()
+        })
     }
 
     /// Ends the line and sets it up again, with whatever card and channels are there now.

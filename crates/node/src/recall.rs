@@ -5,7 +5,7 @@
 //! back. The node then leaves it for itself once more, and takes it in, verified again, like anything that is installed. What speaks
 //! in its own log it writes anew only under a card under which it has not written yet (docs/decisions/0042).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use demarche_control::{
     SignedFile,
@@ -82,6 +82,11 @@ impl Recalled {
         self.stored.iter().chain(&self.left).chain(&self.installed)
     }
 
+    /// Those that were installed here, and not only heard of from others.
+    pub(crate) fn here(&self) -> impl Iterator<Item = &SignedDocument> {
+        self.left.iter().chain(&self.installed)
+    }
+
     /// What was durable in our own log and is not in it any more, if we went on under this card.
     pub(crate) fn lost_from_the_log(
         &self,
@@ -97,23 +102,31 @@ impl Recalled {
 
     /// Leaves what is missing where the node looks.
     pub(crate) fn leave_again(&self) -> Result<(), HomeError> {
-        if self.missing.is_empty() {
-            return Ok(());
-        }
-        let incoming = self.directory.incoming();
-        layout::make_directory(&incoming, 0o700)
-            .map_err(|source| HomeError::Unwritten { path: incoming, source })?;
         for document in &self.missing {
-            let path = self.directory.incoming_file(document.id());
             tracing::warn!(?document, "it was installed and is not in the store: it is taken in again");
-            match SignedFile::of(document) {
-                Ok(file) => layout::write(&path, file.to_json().as_bytes(), PRIVATE)
-                    .map_err(|source| HomeError::Unwritten { path, source })?,
-                Err(error) => tracing::error!(?document, %error, "it cannot be left again"),
-            }
+            write(&self.directory.incoming_file(document.id()), document)?;
         }
         Ok(())
     }
+
+    /// Installs a document that was verified, as the tool does.
+    pub(crate) fn install(&self, document: &SignedDocument) -> Result<(), HomeError> {
+        // In this order: what lies in `installed/` alone was taken in.
+        write(&self.directory.incoming_file(document.id()), document)?;
+        write(&self.directory.installed_file(document.id()), document)
+    }
+}
+
+fn write(path: &Path, document: &SignedDocument) -> Result<(), HomeError> {
+    let unwritten = |source| HomeError::Unwritten { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        layout::make_directory(folder, 0o700).map_err(unwritten)?;
+    }
+    match SignedFile::of(document) {
+        Ok(file) => layout::write(path, file.to_json().as_bytes(), PRIVATE).map_err(unwritten)?,
+        Err(error) => tracing::error!(?document, %error, "it cannot be left"),
+    }
+    Ok(())
 }
 
 fn sound((path, document): home::Left) -> Option<SignedDocument> {

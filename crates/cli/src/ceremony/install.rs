@@ -3,6 +3,7 @@
 
 mod charter;
 mod credential;
+mod standby;
 
 use std::path::PathBuf;
 
@@ -37,6 +38,10 @@ pub struct InstallArgs {
     /// With a charter: the channel's local name. Default: made from the title.
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
+    /// With a card of this node's own whose keys are here: lay it ready. The node goes on under it by itself when it finds that its disk was
+    /// lost or set back, and not before.
+    #[arg(long, conflicts_with_all = ["cards", "name"])]
+    standby: bool,
 }
 
 /// One document that was left for the node, or was there.
@@ -67,6 +72,9 @@ enum Fate {
 /// Installs.
 pub(super) fn run(args: &InstallArgs, desk: &Desk<'_>) -> Result<Said> {
     let beside = Beside::read(&args.file)?;
+    if args.standby {
+        return standby::lay_ready(&beside, desk);
+    }
     let misplaced = match beside.kind {
         DocumentType::Charter => None,
         DocumentType::Dispatch => {

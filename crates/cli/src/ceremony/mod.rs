@@ -1,9 +1,12 @@
 //! The ceremony: how keys, cards, charters and officers come to be. Every act of a root is one verb, `sign`, on a readable
 //! file, on a machine that is not the node; every step says who or what is missing and what to type next.
 //!
+//! How a node is kept and comes back is here as well, since it turns on cards and keys: `backup`, `restore`.
+//!
 //! One file for each command. [`beside`] reads a text and its signatures, [`check`] says whether the roots have signed,
 //! [`channels`] and [`own`] read a data directory, [`plain`] says what a document says.
 
+mod backup;
 mod beside;
 mod card;
 mod channels;
@@ -18,6 +21,7 @@ mod officer;
 mod own;
 mod plain;
 mod profile;
+mod restore;
 mod revoke;
 mod said;
 mod setup;
@@ -51,9 +55,18 @@ pub enum CeremonyCommand {
     Officer(officer::OfficerCommand),
     /// Draft a revocation of an officer or a card.
     Revoke(revoke::RevokeArgs),
-    /// Renew the node's card.
+    /// Renew the node's card, or make a spare one for the safe.
     #[command(subcommand)]
     Card(card::CardCommand),
+    /// Put the node's memory into one sealed file, while it runs; never its keys.
+    ///
+    /// It is for the node's own account, and sealed in the age format: `age -d` opens it, and inside is a tar file.
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup, for a node whose disk is gone.
+    ///
+    /// It goes into an empty directory. The node then speaks under the spare card, or under the one that is drafted now; what was written after the
+    /// backup comes back from the peers.
+    Restore(restore::RestoreArgs),
     /// Write the officer's own configuration: pins channel, key and node.
     ///
     /// It has no options of its own: `--data` (or `--socket`) says which node, `--channel` which channel, `--key` which private
@@ -74,6 +87,8 @@ pub fn run(command: CeremonyCommand, globals: &Globals, world: &mut World) -> Re
         CeremonyCommand::Officer(command) => officer::run(command, desk),
         CeremonyCommand::Revoke(args) => revoke::run(&args, desk),
         CeremonyCommand::Card(command) => card::run(command, desk),
+        CeremonyCommand::Backup(args) => backup::run(args, desk),
+        CeremonyCommand::Restore(args) => restore::run(&args, desk),
         CeremonyCommand::Profile(args) => profile::run(&args, desk),
     }?;
     let incomplete = said.incomplete;

@@ -1,4 +1,6 @@
-//! The keys of a node's card: drawn here, kept in `keys/SERIAL/`, their public halves put on the card.
+//! The keys of a node's card: drawn here, their public halves put on the card. They are kept in `keys/SERIAL/`, or sealed for the safe.
+
+use std::path::PathBuf;
 
 use demarche_control::{
     layout::{self, DataDir},
@@ -41,30 +43,38 @@ pub(super) struct Drafted {
     pub(super) possession: String,
 }
 
+/// The private halves, as the texts of their files.
+pub(super) struct Secrets {
+    node: Zeroizing<String>,
+    /// A party's session key and prekey; a mediator has none.
+    party: Option<(Zeroizing<String>, Zeroizing<String>)>,
+}
+
+const NODE: &str = "node.key";
+const SESSION: &str = "session.key";
+const PREKEY: &str = "prekey.key";
+
 /// Draws fresh keys, writes them to `keys/SERIAL/` and drafts their card. Keys that are there are never replaced.
 pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
+    let serial = draft.serial;
+    let (drafted, secrets) = draw(draft)?;
+    secrets.write(data, serial)?;
+    Ok(drafted)
+}
+
+/// Draws fresh keys and drafts their card; nothing is written.
+pub(super) fn draw(draft: Draft) -> Result<(Drafted, Secrets)> {
     let node = SecretKey::from_seed(&*random::<32>()?);
-    let folder = data.keys(draft.serial);
-    if !data.node_key(draft.serial).exists() {
-        // It is written last: what lies there was broken off, and is on no card.
-        withdraw(data, draft.serial);
-    }
-    let unwritten = |why: std::io::Error| failed(format!("{} cannot be written: {why}", folder.display()));
-    layout::make_directory(&folder, 0o700).map_err(unwritten)?;
-    let put =
-        |path: std::path::PathBuf, secret: &str| layout::create(&path, secret.as_bytes(), layout::PRIVATE);
-    let role = if let Some(addresses) = draft.addresses {
-        Role::Mediator { addresses }
+    let (role, party) = if let Some(addresses) = draft.addresses {
+        (Role::Mediator { addresses }, None)
     } else {
         let session = SessionSecret::from_bytes(&*random::<32>()?);
         let prekey = PrekeySecret::from_bytes(&*random::<32>()?, &*random::<64>()?);
-        put(data.session_key(draft.serial), &secret_file::session(&session)).map_err(unwritten)?;
-        put(data.prekey(draft.serial), &secret_file::prekey(&prekey)).map_err(unwritten)?;
-        Role::Party { session: session.public(), prekey: prekey.public() }
+        let role = Role::Party { session: session.public(), prekey: prekey.public() };
+        (role, Some((secret_file::session(&session), secret_file::prekey(&prekey))))
     };
     let comment = format!("{} node {}", draft.member, draft.serial);
     let pem = openssh::write(&node, &comment, None).map_err(|why| failed(why.to_string()))?;
-    put(data.node_key(draft.serial), &pem).map_err(unwritten)?;
     let card = Card {
         member: draft.member,
         name: draft.name,
@@ -78,7 +88,59 @@ pub(super) fn draft(data: &DataDir, draft: Draft) -> Result<Drafted> {
     let text = card.render();
     let namespace = DocumentType::Card.namespace();
     let possession = node.sign(namespace, text.as_bytes()).to_armoured(namespace);
-    Ok(Drafted { card, text, possession })
+    Ok((Drafted { card, text, possession }, Secrets { node: pem, party }))
+}
+
+impl Secrets {
+    /// Writes them to `keys/SERIAL/`; what is there is never replaced.
+    pub(super) fn write(&self, data: &DataDir, serial: CardSerial) -> Result<()> {
+        let folder = data.keys(serial);
+        if !data.node_key(serial).exists() {
+            // It is written last: what lies there was broken off, and is on no card.
+            withdraw(data, serial);
+        }
+        let unwritten =
+            |why: std::io::Error| failed(format!("{} cannot be written: {why}", folder.display()));
+        layout::make_directory(&folder, 0o700).map_err(unwritten)?;
+        let put = |path: PathBuf, secret: &str| layout::create(&path, secret.as_bytes(), layout::PRIVATE);
+        if let Some((session, prekey)) = &self.party {
+            put(data.session_key(serial), session).map_err(unwritten)?;
+            put(data.prekey(serial), prekey).map_err(unwritten)?;
+        }
+        put(data.node_key(serial), &self.node).map_err(unwritten)
+    }
+
+    /// All of them as one text: the name of each file on a line of its own, then what it holds.
+    pub(super) fn to_text(&self) -> Zeroizing<String> {
+        let mut parts = vec![NODE, "\n", &self.node];
+        if let Some((session, prekey)) = &self.party {
+            parts.extend([SESSION, "\n", session, PREKEY, "\n", prekey]);
+        }
+        Zeroizing::new(parts.concat())
+    }
+
+    /// The secrets in such a text, if they are those that the card names.
+    pub(super) fn of_card(text: &str, card: &Card) -> Option<Self> {
+        let (_, node) = text.split_once(&format!("{NODE}\n"))?;
+        let (node, party) = match node.split_once(&format!("{SESSION}\n")) {
+            None => (node, None),
+            Some((node, rest)) => (node, Some(rest.split_once(&format!("{PREKEY}\n"))?)),
+        };
+        let fits = openssh::read(node, None).is_ok_and(|key| key.public() == card.node)
+            && match (&card.role, party) {
+                (Role::Mediator { .. }, None) => true,
+                (Role::Party { session, prekey }, Some((own_session, own_prekey))) => {
+                    secret_file::read_session(own_session).is_some_and(|own| own.public() == *session)
+                        && secret_file::read_prekey(own_prekey).is_some_and(|own| own.public() == *prekey)
+                }
+                _ => false,
+            };
+        let owned = |text: &str| Zeroizing::new(text.to_owned());
+        fits.then(|| Self {
+            node: owned(node),
+            party: party.map(|(session, prekey)| (owned(session), owned(prekey))),
+        })
+    }
 }
 
 /// Takes back keys that were drawn for a card which was not written.

@@ -18,7 +18,7 @@ pub(super) struct Own {
     pub(super) member: MemberId,
     /// Ascending by serial, never empty.
     pub(super) cards: Vec<OwnCard>,
-    /// The highest serial that has keys or a card.
+    /// The highest serial that has keys or a card, also one whose keys are in the safe.
     pub(super) highest: CardSerial,
 }
 
@@ -29,6 +29,11 @@ pub(super) struct OwnCard {
 }
 
 impl Own {
+    /// Where a card of this serial goes.
+    pub(super) fn card_file(&self, data: &DataDir, serial: CardSerial) -> PathBuf {
+        data.path().join(format!("{}.{serial}.card", self.member))
+    }
+
     /// The newest card drafted.
     pub(super) fn newest(&self) -> Option<&OwnCard> {
         self.cards.last()
@@ -44,6 +49,7 @@ pub(super) fn read(data: &DataDir) -> Result<Own> {
     };
     let keys = node_keys(data)?;
     let mut cards = Vec::new();
+    let mut without_keys = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.extension().is_none_or(|ending| ending != "card") {
@@ -53,6 +59,8 @@ pub(super) fn read(data: &DataDir) -> Result<Own> {
         // Peers' cards may lie here too; only those whose keys are here are this node's own.
         if keys.contains(&(card.serial, card.node)) {
             cards.push(OwnCard { path, card });
+        } else {
+            without_keys.push((card.member, card.serial));
         }
     }
     cards.sort_by_key(|own| own.card.serial);
@@ -74,7 +82,9 @@ pub(super) fn read(data: &DataDir) -> Result<Own> {
             other.card.member
         )));
     }
-    let highest = keys.iter().map(|(serial, _)| *serial).chain(cards.iter().map(|own| own.card.serial)).max();
+    let elsewhere = without_keys.iter().filter(|(of, _)| *of == member).map(|(_, serial)| *serial);
+    let here = cards.iter().map(|own| own.card.serial);
+    let highest = keys.iter().map(|(serial, _)| *serial).chain(here).chain(elsewhere).max();
     Ok(Own { member, cards, highest: highest.unwrap_or(CardSerial(1)) })
 }
 

@@ -181,6 +181,8 @@ fn finish(said: Said, args: &SignArgs, path: &Path, key: &PublicKey) -> Result<S
     Ok(match beside.kind {
         _ if !complete => said.next(format!("the roots that are missing: demarche sign {file} --key ROOT.key")),
         DocumentType::Charter => said.next(format!("demarche charter verify {file}")),
+        DocumentType::Card if layout::sealed_keys_file(&args.file).exists() => said
+            .next("a spare card: into the safe with its .sig files and its .keys.age; it is not installed before its node is lost"),
         DocumentType::Card => said
             .next(format!("for a new charter: demarche charter draft --title TITLE --card {file} --card … --provisions FILE --out charter.toml"))
             .next(format!("for a channel that is installed: demarche install {file} --data DIR")),

@@ -136,6 +136,9 @@ fn print(screen: &mut Screen, status: &Told, level: Verdict, sentence: &str, cho
                 .and(format!("  {}  ", channel.title))
                 .with(Style::Dim, channel.channel.short()),
         );
+        for restored in &channel.restored {
+            screen.say(Line::styled(Style::Warn, format!("  {restored}")));
+        }
         for each in &channel.peers {
             screen.say(peer(each));
         }

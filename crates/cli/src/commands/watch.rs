@@ -203,7 +203,7 @@ fn line(event: &Event, with_channel: bool) -> Line {
         EventKind::Alarm if event.alarm.as_ref().is_some_and(|alarm| !alarm.stands()) => Style::Good,
         EventKind::Alarm if event.alarm.as_ref().is_some_and(|alarm| !alarm.calls()) => Style::Warn,
         EventKind::Alarm | EventKind::Anew | EventKind::Void => Style::Bad,
-        EventKind::Disowned => Style::Warn,
+        EventKind::Disowned | EventKind::Volume => Style::Warn,
         EventKind::Delivered | EventKind::Opened | EventKind::Acknowledged | EventKind::Accepted => {
             Style::Good
         }

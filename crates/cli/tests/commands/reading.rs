@@ -197,6 +197,8 @@ pub(crate) fn status(level: Verdict) -> Status {
             level,
             peers: vec![peer],
             log: Some(LogHead { seq: 7, hash: EntryHash::of(b"7") }),
+            newest_card: None,
+            restored: Vec::new(),
             cannot_record: None,
         }],
         unusable: Vec::new(),

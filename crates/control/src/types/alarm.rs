@@ -23,6 +23,8 @@ words! {
         NodeReplaced = "node-replaced",
         /// This node may not write under its card.
         NeedsNewCard = "needs-new-card",
+        /// This node was restored, or went on by itself after a loss.
+        Restored = "restored",
         /// The disk is full.
         DiskFull = "disk-full",
         /// The store does not give back what it should hold.

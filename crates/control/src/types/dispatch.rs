@@ -359,8 +359,10 @@ words! {
         Accepted = "accepted",
         /// A peer's dispatch became durable here.
         Arrived = "arrived",
-        /// A peer's node went on without one.
+        /// A peer's node went on without one, or this one did and has it again: its disk was lost or set back.
         Disowned = "disowned",
+        /// A node goes on in a new volume: its card was renewed, or it was restored. `detail` says which, and where it begins.
+        Volume = "volume",
         /// A link came up or went down. Transient.
         Link = "link",
         /// A card, officer or revocation changed who may speak.

@@ -63,6 +63,12 @@ pub struct ChannelStatus {
     /// The end of one's own log; absent while it is empty, and at a mediator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogHead>,
+    /// The highest serial of a card of this node that is known in this channel, whether it counts or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_card: Option<u64>,
+    /// Whose node was restored or replaced, where its new volume begins, and what that left behind: of the newest volume of each log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored: Vec<String>,
     /// Why nothing can be recorded here at the moment: the disk is full, or the node needs a new card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cannot_record: Option<String>,

@@ -52,10 +52,11 @@ pub(super) async fn check(
             .with_help(format!("run it as the node's user: sudo -u '#{node}' demarche …"));
         return Refused(problem).into_response();
     }
-    let acts = method != Method::GET;
+    // Whoever makes a backup takes all that was said along.
+    let acts = method != Method::GET || path == "/v1/backup";
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    // Who records, opens and installs is told always; who only reads, on request.
+    // Who records, opens, installs and backs up is told always; who only reads, on request.
     if acts {
         tracing::info!(uid = caller.uid, pid = caller.pid, %method, path, status, "request");
     } else {
@@ -65,7 +66,7 @@ pub(super) async fn check(
 }
 
 fn administers(path: &str) -> bool {
-    path == "/v1/install"
+    path == "/v1/install" || path.starts_with("/v1/backup")
 }
 
 #[cfg(test)]
@@ -81,6 +82,7 @@ mod tests {
         assert!(!caller(Some(1001)).may_administer(1000));
         assert!(!caller(None).may_administer(1000));
         assert!(administers("/v1/install"));
+        assert!(administers("/v1/backup") && administers("/v1/backup/journal"));
         assert!(!administers("/v1/status"));
     }
 }

@@ -35,8 +35,13 @@ use super::{
     server::{Api, Standing},
 };
 use crate::{
-    defaults::JOURNAL_PAGE,
-    runtime::{channel::Look, news::plain, view::View},
+    defaults::{DISOWNED_TOLD, JOURNAL_PAGE},
+    runtime::{
+        channel::Look,
+        news::plain,
+        view::View,
+        volumes::{Volume, left_behind},
+    },
     store::{JournalIndex, Journaled, Store},
 };
 
@@ -353,6 +358,7 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<About>)
         let peer = peer_of(look, node);
         all.push(About { kind, header: Some(header), evidence: None, peer, detail: None });
     }
+    of_volume(look, view, node, all);
     // What was decided later is told with the entry that decided it.
     if !transcript.is_rejudged(&entry) {
         of_judgement(look, view, node, at, all);
@@ -366,6 +372,25 @@ fn of_entry(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<About>)
             all.push(About { kind: EventKind::Accepted, header: Some(header), evidence: None, peer, detail });
         }
         of_judgement(look, view, other, at, all);
+    }
+}
+
+/// What a new volume tells, and what was left behind by it: another's with the volume, our own as it comes back.
+fn of_volume(look: &Look<'_>, view: &View<'_>, node: &Node, all: &mut Vec<About>) {
+    let transcript = look.machine.transcript();
+    let peer = peer_of(look, node);
+    let disowned = |node: &Node| {
+        let (header, peer) = (view.header(node)?, peer_of(look, node));
+        Some(About { kind: EventKind::Disowned, header: Some(header), evidence: None, peer, detail: None })
+    };
+    if let Some(volume) = Volume::opened_by(look.machine, node) {
+        let detail = Some(volume.to_string());
+        all.push(About { kind: EventKind::Volume, header: None, evidence: None, peer: peer.clone(), detail });
+        if let Some(log) = transcript.log(&node.head.party).filter(|_| peer.is_some()) {
+            all.extend(left_behind(log, node).filter_map(disowned).take(DISOWNED_TOLD));
+        }
+    } else if peer.is_none() && transcript.is_disowned(node) {
+        all.extend(disowned(node));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod admin;
 mod alarms;
+mod backup;
 mod caller;
 mod dispatches;
 mod events;

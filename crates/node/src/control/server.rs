@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    admin, alarms,
+    admin, alarms, backup,
     caller::{self, Caller},
     dispatches, events,
     places::Placing,
@@ -230,6 +230,8 @@ fn router(api: Arc<Api>) -> Router {
         .route("/v1/alarms", get(alarms::list))
         .route("/v1/alarms/take", post(alarms::take))
         .route("/v1/install", post(admin::install))
+        .route("/v1/backup", get(backup::about))
+        .route("/v1/backup/journal", get(backup::segment))
         .fallback(admin::not_found)
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn(caller::check))

@@ -22,6 +22,7 @@ use crate::{
     runtime::{
         channel::{AskError, PeerState},
         names::node_of,
+        volumes,
     },
     store::CommitError,
     transport::NodeId,
@@ -32,6 +33,7 @@ struct Seen {
     roster: Roster,
     peers: Vec<(MemberId, PeerState, usize)>,
     log: Option<LogHead>,
+    restored: Vec<String>,
     halted: Option<String>,
 }
 
@@ -54,15 +56,23 @@ pub(crate) async fn status(
             level: Verdict::Down,
             peers: Vec::new(),
             log: None,
+            newest_card: None,
+            restored: Vec::new(),
             cannot_record: hindrance.clone(),
         };
         match line {
             None => {}
-            Some(line) if identity.mediates => status.peers = mediated(line, channel),
+            Some(line) if identity.mediates => {
+                status.peers = mediated(line, channel);
+                let roster = line.rosters.as_ref().and_then(|rosters| rosters.of(channel.id()));
+                status.newest_card = roster.and_then(|roster| newest_card(&roster, &identity.me));
+            }
             Some(line) => {
                 if let Ok(Some(seen)) = look(line, channel.id()).await {
                     status.peers = peers(line, channel, &seen);
                     status.log = seen.log;
+                    status.newest_card = newest_card(&seen.roster, &identity.me);
+                    status.restored = seen.restored;
                     let halted = || seen.halted.map(|why| format!("this node needs a new card: {why}"));
                     status.cannot_record = hindrance.clone().or_else(halted);
                 }
@@ -122,6 +132,7 @@ async fn look(line: &Line, channel: ChannelId) -> Result<Option<Seen>, AskError>
                 .map(|(id, state)| (id.clone(), state.clone(), machine.owed_to(id)))
                 .collect(),
             log: tip.map(|head| LogHead { seq: head.seq.0, hash: head.hash }),
+            restored: volumes::restored(machine),
             halted: machine.halted().map(escaped),
         }
     });
@@ -233,6 +244,12 @@ fn no_card(roster: &Roster, member: &MemberId) -> String {
         Some(Err(why)) => escaped(&why.to_string()),
         Some(Ok(_)) | None => "no current card of it is installed".to_owned(),
     }
+}
+
+/// The highest serial of a member's card that is known, whether it counts or not.
+fn newest_card(roster: &Roster, member: &MemberId) -> Option<u64> {
+    let cards = roster.documents().into_iter().filter_map(|document| Card::parse(document.text()).ok());
+    cards.filter(|card| card.member == *member).map(|card| card.serial.0).max()
 }
 
 fn mediator_down(name: &MemberId, link: &Link) -> String {
@@ -427,6 +444,8 @@ mod tests {
                     level: Verdict::Down,
                     peers: vec![peer(tehran, muscat, *state), peer(muscat, muscat, *state)],
                     log: None,
+                    newest_card: None,
+                    restored: Vec::new(),
                     cannot_record: None,
                 })
                 .collect();

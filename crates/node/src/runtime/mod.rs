@@ -20,3 +20,4 @@ pub(crate) mod roster_stream;
 pub(crate) mod rosters;
 pub(crate) mod switchboard;
 pub(crate) mod view;
+pub(crate) mod volumes;

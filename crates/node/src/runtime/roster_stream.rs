@@ -25,8 +25,9 @@ use crate::{
 
 /// What a node tells of its rosters, and where it keeps what it is told.
 pub(crate) trait Rosters: Send + Sync {
-    /// The documents of every channel that this node belongs to; for a stranger our own card alone.
-    fn for_node(&self, node: NodeId) -> Vec<SignedDocument>;
+    /// The documents of every channel that this node belongs to; for a stranger our own card alone, and if it has brought a card of its
+    /// own that speaks no more, what says so.
+    fn for_node(&self, node: NodeId, brought: &[SignedDocument]) -> Vec<SignedDocument>;
 
     /// Verifies the documents and keeps what is news. Resolves when that is durable.
     fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()>;
@@ -88,8 +89,8 @@ where
     let work = async {
         let mut stream = stream;
         let theirs = read(&mut stream).await?;
-        rosters.take_in(theirs).await;
-        write(&mut stream, &rosters.for_node(node)).await?;
+        rosters.take_in(theirs.clone()).await;
+        write(&mut stream, &rosters.for_node(node, &theirs)).await?;
         // Until the other side has closed, so that what was written is not cut off with the stream.
         let _ = stream.read(&mut [0]).await;
         Ok(())
@@ -152,7 +153,7 @@ mod tests {
     struct Kept(Arc<Mutex<Vec<SignedDocument>>>);
 
     impl Rosters for Kept {
-        fn for_node(&self, _: NodeId) -> Vec<SignedDocument> {
+        fn for_node(&self, _: NodeId, _: &[SignedDocument]) -> Vec<SignedDocument> {
             self.0.lock().unwrap().iter().cloned().chain([document(99)]).collect()
         }
 

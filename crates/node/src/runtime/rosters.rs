@@ -9,7 +9,7 @@ use demarche_protocol::{
     channel::{Batch, CommitFailure, Record, Ticket},
     document::SignedDocument,
     hash::ChannelId,
-    identity::roster::Roster,
+    identity::{card::Card, roster::Roster},
 };
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
@@ -36,6 +36,19 @@ fn in_order(mut documents: Vec<SignedDocument>) -> Arc<[SignedDocument]> {
 
 fn knows(roster: &Roster, node: NodeId) -> bool {
     roster.cards().any(|card| node_of(card) == node)
+}
+
+/// What a roster tells to a node: all, when its card speaks. A node that brings a card for which its roots vouch and which speaks no more is
+/// told why, and nothing of others: its disk may have been set back to before that card was replaced.
+fn told(roster: &Roster, node: NodeId, brought: &[SignedDocument]) -> Vec<SignedDocument> {
+    if knows(roster, node) {
+        return roster.documents();
+    }
+    let cards = brought.iter().filter_map(|document| Some((Card::parse(document.text()).ok()?, document)));
+    // One: each costs checking its signatures.
+    let own = cards.into_iter().find(|(card, _)| node_of(card) == node);
+    let vouched = own.filter(|(card, document)| roster.vouches(&card.member, document).is_some());
+    vouched.map_or_else(Vec::new, |(_, document)| roster.about(document).documents())
 }
 
 /// What of the documents is news for a roster. Anybody may bring documents with signatures that take a while to check, so that is
@@ -65,12 +78,8 @@ pub(crate) struct CapitalRosters {
 }
 
 impl Rosters for CapitalRosters {
-    fn for_node(&self, node: NodeId) -> Vec<SignedDocument> {
-        let told = |channel: &Handle| {
-            let seen = channel.roster();
-            let roster = seen.borrow();
-            if knows(&roster, node) { roster.documents() } else { Vec::new() }
-        };
+    fn for_node(&self, node: NodeId, brought: &[SignedDocument]) -> Vec<SignedDocument> {
+        let told = |channel: &Handle| told(&channel.roster().borrow(), node, brought);
         with_own(&self.own, self.channels.iter().flat_map(told).collect())
     }
 
@@ -212,10 +221,10 @@ impl MediatorRosters {
 }
 
 impl Rosters for MediatorRosters {
-    fn for_node(&self, node: NodeId) -> Vec<SignedDocument> {
-        let rosters = self.rosters();
-        let known = rosters.values().filter(|roster| knows(roster, node));
-        with_own(&self.0.own, known.flat_map(Roster::documents).collect())
+    fn for_node(&self, node: NodeId, brought: &[SignedDocument]) -> Vec<SignedDocument> {
+        // A copy: signatures are checked where nobody waits for the lock.
+        let rosters = self.current();
+        with_own(&self.0.own, rosters.iter().flat_map(|(_, roster)| told(roster, node, brought)).collect())
     }
 
     fn take_in(&self, documents: Vec<SignedDocument>) -> BoxFuture<'static, ()> {
@@ -252,6 +261,32 @@ mod tests {
         let held = own.clone().with_signature(other.signatures()[0]);
         assert_eq!(with_own(&own, vec![other.clone()]), [own.clone(), other.clone()]);
         assert_eq!(with_own(&own, vec![other.clone(), held.clone()]), [held, other]);
+    }
+
+    /// S1, K1b: whose card speaks no more hears why, if its roots have signed it and the key is its own; and nothing of others.
+    #[test]
+    fn s1_k1b_a_node_whose_card_was_replaced_is_told_the_card_that_replaced_it() {
+        let scene = Scene::new(2);
+        let [old, new] = [1, 2].map(|serial| fixtures::card("washington", serial));
+        let other = fixtures::card("tehran", 1);
+        let mut roster = Roster::new(&scene.charter);
+        for document in [&old, &new, &other] {
+            roster.offer(document).unwrap();
+        }
+        let node = |document: &SignedDocument| node_of(&Card::parse(document.text()).unwrap());
+        let brought = [old.clone()];
+        assert_eq!(told(&roster, node(&old), &brought), std::slice::from_ref(&new));
+        assert_eq!(told(&roster, node(&new), &[]).len(), 2, "whose card speaks is told all");
+        let unsigned = SignedDocument::unsigned(old.shared_text());
+        let strangers = fixtures::card("washington", 3);
+        for (node, brought) in [
+            (node(&old), vec![]),
+            (node(&old), vec![unsigned]),
+            (node(&strangers), vec![old.clone()]),
+            (node(&old), vec![other.clone()]),
+        ] {
+            assert_eq!(told(&roster, node, &brought), [], "{brought:?}");
+        }
     }
 
     fn of_a_mediator(scene: &Scene, store: &Arc<dyn Store>) -> MediatorRosters {

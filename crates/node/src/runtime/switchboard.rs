@@ -333,7 +333,7 @@ async fn exchange(
             return if why == OpenError::PeerAbsent { Exchange::Absent } else { Exchange::Failed };
         }
     };
-    match roster_stream::ask(opened.stream, &rosters.for_node(opened.node)).await {
+    match roster_stream::ask(opened.stream, &rosters.for_node(opened.node, &[])).await {
         Ok(theirs) => {
             let count = theirs.len();
             rosters.take_in(theirs).await;

@@ -27,7 +27,7 @@ async fn refused(stage: &Stage, member: &MemberId) -> String {
     stage.try_start(member, Config::default()).await.err().expect("it must not start").to_string()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -12,6 +12,7 @@ mod line;
 mod lost;
 mod mediators;
 mod misled;
+mod set_back;
 
 use std::{
     collections::BTreeMap,

@@ -164,6 +164,12 @@ impl Channel {
         self.writer.halted()
     }
 
+    /// Whether a peer holds an entry that this node has signed under its card and does not hold: its disk was set back, or its key is
+    /// elsewhere.
+    pub const fn is_set_back(&self) -> bool {
+        self.writer.is_set_back()
+    }
+
     /// How many entries of ours a peer has not receipted.
     pub fn owed_to(&self, peer: &MemberId) -> usize {
         self.peers.get(peer).map_or(0, Peer::owed)

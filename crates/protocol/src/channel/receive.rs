@@ -137,7 +137,7 @@ impl Channel {
                 // Our own signature on what we do not hold: our disk was rolled back, or our key is elsewhere.
                 let why =
                     format!("{peer} holds entry {head}, signed by this node, which this node does not hold");
-                if self.writer.halt(why) {
+                if self.writer.halt_set_back(why) {
                     self.emit(Event::OwnSignatureUnknown { entry: head });
                 }
                 return;

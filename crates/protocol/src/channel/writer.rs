@@ -30,6 +30,8 @@ pub(super) struct Writer {
     volume_open: bool,
     /// Why this node may not write.
     halted: Option<String>,
+    /// Whether that is because a peer holds what this node has signed and does not hold.
+    set_back: bool,
     waiting: VecDeque<(RequestId, SignedDocument)>,
 }
 
@@ -44,6 +46,16 @@ impl Writer {
 
     pub(super) fn halted(&self) -> Option<&str> {
         self.halted.as_deref()
+    }
+
+    pub(super) const fn is_set_back(&self) -> bool {
+        self.set_back
+    }
+
+    /// Halts for good: the disk was set back, or the key is elsewhere. True the first time.
+    pub(super) fn halt_set_back(&mut self, why: String) -> bool {
+        self.halt(why);
+        !std::mem::replace(&mut self.set_back, true)
     }
 
     pub(super) fn halt(&mut self, why: String) -> bool {

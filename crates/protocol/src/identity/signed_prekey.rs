@@ -10,7 +10,7 @@ use crate::{
     codec::{self, CodecError, Wire},
     identity::{
         card::{Card, CardSerial, ML_KEM_768_PUBLIC, Prekey},
-        keys::{BadSignature, SecretKey, Signature},
+        keys::{BadSignature, PublicKey, SecretKey, Signature},
         member::MemberId,
     },
     labels::Namespace,
@@ -109,7 +109,12 @@ impl SignedPrekey {
         if party != card.member || serial != card.serial {
             return Err(PrekeyError::Elsewhere(party, serial));
         }
-        card.node.verify(Namespace::Prekey, &self.bytes, &self.signature)?;
+        self.signed_by(&card.node)?;
         Ok((number, prekey))
+    }
+
+    /// Checks that this node signed it, under whatever card.
+    pub fn signed_by(&self, node: &PublicKey) -> Result<(), BadSignature> {
+        node.verify(Namespace::Prekey, &self.bytes, &self.signature)
     }
 }

@@ -2,6 +2,7 @@
 //! Each goes to every channel of the data directory that it holds for, after being verified against the roots in force
 //! there.
 
+use demarche_control::layout;
 use demarche_protocol::{
     document::DocumentType,
     identity::{
@@ -30,6 +31,7 @@ pub(super) fn install(beside: &Beside, desk: &Desk<'_>) -> Result<Vec<Item>> {
     let own = own::read(&desk.data)?;
     let channels = channels::chosen(&desk.data, desk.channel.as_deref())?;
     let subject = Subject::read(beside)?;
+    refuse_spare(beside, &subject, &own, desk)?;
     if channels.is_empty() {
         return Err(before_charter(beside, &subject, &own, desk));
     }
@@ -58,7 +60,7 @@ fn leave(beside: &Beside, subject: &Subject, channel: &Channel) -> Result<Item> 
 }
 
 /// What the document is about.
-enum Subject {
+pub(super) enum Subject {
     Card(Card),
     Officer(Officer),
     Revocation(Revocation),
@@ -67,7 +69,7 @@ enum Subject {
 }
 
 impl Subject {
-    fn read(beside: &Beside) -> Result<Self> {
+    pub(super) fn read(beside: &Beside) -> Result<Self> {
         let text = beside.text();
         let read = match beside.kind {
             DocumentType::Card => Card::parse(text).map(Self::Card),
@@ -151,7 +153,24 @@ fn before_charter(beside: &Beside, subject: &Subject, own: &Own, desk: &Desk<'_>
     .help(format!("first: demarche install charter.toml --data {}", quoted(desk.data.path())))
 }
 
-fn verify(beside: &Beside, subject: &Subject, own: &Own, channel: &Channel) -> Result<()> {
+/// A spare card is in force from the moment at which a node takes it in, and this one does not hold its keys.
+fn refuse_spare(beside: &Beside, subject: &Subject, own: &Own, desk: &Desk<'_>) -> Result<()> {
+    let Subject::Card(card) = subject else { return Ok(()) };
+    let is_spare = layout::sealed_keys_file(&own.card_file(&desk.data, card.serial)).exists()
+        || layout::sealed_keys_file(&beside.path).exists();
+    if card.member != own.member || !is_spare || desk.data.node_key(card.serial).exists() {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{} is a spare card, whose keys are not here: in force, it would shut this node out",
+        beside.path.display()
+    ))
+    .help(
+        "keep it in the safe; after a loss: demarche restore BACKUP --identity KEY --spare CARD --data DIR",
+    ))
+}
+
+pub(super) fn verify(beside: &Beside, subject: &Subject, own: &Own, channel: &Channel) -> Result<()> {
     if channel.knows(beside.document().id()) {
         // It was verified then; the roots may have been replaced since.
         return beside.refuse_wrong();

@@ -122,7 +122,8 @@ const fn is_looked_for(cause: Cause) -> bool {
 
 /// Whether an alarm of this cause outlives the process. The others' causes end with it, or raise theirs anew.
 const fn survives(cause: Cause) -> bool {
-    is_looked_for(cause) || matches!(cause, Cause::Fork | Cause::NeedsNewCard | Cause::NodeReplaced)
+    is_looked_for(cause)
+        || matches!(cause, Cause::Fork | Cause::NeedsNewCard | Cause::NodeReplaced | Cause::Restored)
 }
 
 impl Book {

@@ -77,12 +77,14 @@ impl Task {
                 Cause::Fork,
                 format!("two different entries bear the number {one}: {} and {}", one.hash, other.hash),
             ),
-            Event::OwnSignatureUnknown { entry } => self.news.alarm(
-                channel,
-                None,
-                Cause::NeedsNewCard,
-                format!("a peer holds {entry} under our own signature, which is not here: this node stops writing until it has a new card"),
-            ),
+            Event::OwnSignatureUnknown { entry } => {
+                let detail = format!(
+                    "a peer holds {entry} under our own signature, which is not here: this node's disk was set back, or its key is elsewhere. It stops writing until it has a new card: demarche card renew, sign it with the roots, install it"
+                );
+                self.news.alarm(channel, None, Cause::NeedsNewCard, detail);
+                // The node looks whether one lies ready.
+                self.roster_changed.notify_one();
+            }
             Event::PeerRefused { peer, why } => {
                 if !self.throttle.admits(peer.as_str(), &why) {
                     return;
