@@ -105,8 +105,6 @@ pub struct World {
     /// Nodes that stay down until they are let start again.
     pub absent: BTreeSet<MemberId>,
     apart: bool,
-    /// Whether the node that was given an input has refused something since.
-    refused_something: bool,
     nodes: BTreeMap<MemberId, Node>,
     offices: BTreeMap<MemberId, Office>,
     /// Streams to mediators that were opened so far, and when the last thing said on each arrives.
@@ -145,7 +143,6 @@ impl World {
             crash_per_mille: 0,
             absent: BTreeSet::new(),
             apart: false,
-            refused_something: false,
             nodes,
             offices: BTreeMap::new(),
             streams: 0,

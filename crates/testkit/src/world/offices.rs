@@ -193,15 +193,18 @@ impl World {
         if office.roster.digest() == digest {
             return Ok(());
         }
+        // Only what the other does not show costs a look.
+        let held = office.roster.documents();
         let mut news = false;
-        for document in &theirs {
+        for document in theirs.iter().filter(|document| !held.contains(document)) {
             news |= matches!(office.roster.offer(document), Ok(true));
         }
         let told = office.roster.documents();
         let hear: Vec<MemberId> =
             if news { office.streams.keys().cloned().collect() } else { vec![party.clone()] };
         for hearer in hear {
-            for document in &told {
+            let known = self.channel(&hearer).map(|channel| channel.roster().documents()).unwrap_or_default();
+            for document in told.iter().filter(|document| !known.contains(document)) {
                 let request = self.request();
                 self.input(&hearer, Input::Roster { request, document: document.clone() })?;
             }
@@ -261,14 +264,14 @@ impl World {
         Ok(())
     }
 
-    /// Whatever a node says that it has collected is on its disk, but for what it has refused just now, by name.
+    /// Where a node says that it has collected all of an envelope, all of it is on its disk.
     fn check_collected(&mut self, party: &MemberId, statement: &Statement) -> Result<(), Broken> {
-        if !matches!(statement.says, Stated::Collected { .. }) {
+        if statement.says != (Stated::Collected { all: true }) {
             return Ok(());
         }
         let entries = self.sealed.get(&statement.envelope).cloned().unwrap_or_default();
         for entry in entries {
-            let lost = self.witness.has_lost_its_disk(party) || self.refused_something;
+            let lost = self.witness.has_lost_its_disk(party);
             if !lost && self.node(party).disk.item(&entry).is_none() {
                 return Err(Broken(format!("{party} has collected {entry:?}, which is not on its disk")));
             }
@@ -350,8 +353,7 @@ impl World {
         message: ToMediator,
     ) -> Result<(), Broken> {
         let now = self.now_at(mediator);
-        let serial = self.node(party).serial;
-        let card = self.scene.card(party, serial);
+        let (_, card) = self.card(party);
         let Some(keeper) = self.office(mediator).keeper.as_mut() else { return Ok(()) };
         let turned = match message {
             ToMediator::Deposit(envelope) => keeper.deposit(now, party, envelope),

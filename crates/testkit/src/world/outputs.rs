@@ -21,7 +21,6 @@ impl World {
     pub fn input(&mut self, party: &MemberId, input: Input) -> Result<(), Broken> {
         let now = self.now_at(party);
         self.tally.steps += 1;
-        self.refused_something = false;
         if let Some(running) = self.node(party).running.as_mut() {
             running.channel.handle(now, input);
         }
@@ -102,7 +101,6 @@ impl World {
             }
             Event::InCustody { entries, .. } => self.tally.in_custody += entries.len() as u64,
             Event::CustodyRefused { why, .. } => self.count_refusal(*why),
-            Event::PeerRefused { .. } => self.refused_something = true,
             Event::RosterChanged => self.end_replaced(party)?,
             Event::Stopped => {
                 // The daemon stops; somebody mends the disk and starts it again.
