@@ -33,6 +33,7 @@ pub(crate) fn play(programs: Programs, keep: bool) {
     answers(&stage, &case, &mut times);
     line_test(&stage, &mut times);
     outage(&mut stage, &mut times);
+    custody(&mut stage, &mut times);
     renewal(&mut stage, &mut times);
     case_at_both(&stage, &case);
     if keep {
@@ -172,15 +173,43 @@ fn delivered(stage: &Stage, id: &str, serial: &str) -> Value {
     let began = Instant::now();
     loop {
         let shown = stage.json(id, &["show", serial]);
-        if shown["state"] != "recorded" {
+        if !["recorded", "custody"].contains(&text(&shown, "state")) {
             return shown;
         }
         assert!(began.elapsed() < Duration::from_secs(30), "{serial} is not delivered: {shown:#}");
     }
 }
 
+fn custody(stage: &mut Stage, times: &mut Times) {
+    act("7. Tehran's node is off: the mediator keeps a notice for it, and can read none of it");
+    stage.node_mut("tehran").terminate();
+    let words =
+        ["breach", "4.1", "--title", "While Tehran's node was off", "--wait", "custody", "--timeout", "60s"];
+    let sent = times.of("in custody: sealed, kept, and signed for by the mediator (command)", || {
+        stage.json_saying("washington", &words, "A drone crossed the line at 13:40.")
+    });
+    assert_eq!(sent["state"], "custody", "{sent:#}");
+    let serial = text(&sent, "serial").to_owned();
+    let shown = stage.json("washington", &["show", &serial]);
+    let kept = evidence(&shown, "custody");
+    assert_eq!((text(kept, "by"), &kept["verified"]), ("muscat", &Value::Bool(true)));
+    say(&format!("{serial}: IN CUSTODY, {} signed at {}", text(kept, "by"), text(kept, "at")));
+    stage.node_mut("washington").terminate();
+    let back = Instant::now();
+    stage.node_mut("tehran").start_ready();
+    while !stage.as_officer("tehran", &["inbox"]).ok().stdout.contains(&serial) {
+        assert!(back.elapsed() < Duration::from_secs(60), "{serial} is not collected");
+    }
+    times.note("Tehran's node started → collected, with the sender gone", back.elapsed());
+    say("Washington's node is off as well; Tehran's has collected it and holds it");
+    stage.node_mut("washington").start_ready();
+    let shown = delivered(stage, "washington", &serial);
+    say(&format!("{serial}: delivered {}", text(evidence(&shown, "delivered"), "at")));
+    stage.line_open();
+}
+
 fn renewal(stage: &mut Stage, times: &mut Times) {
-    act("7. Washington's node gets a new card and new keys");
+    act("8. Washington's node gets a new card and new keys");
     stage.ok(&["card", "renew", "--data", "washington"]);
     stage.ok(&["sign", "washington/washington.2.card", "--key", "washington.root"]);
     times.of("new card installed, line open under it, a notice delivered", || {
@@ -202,7 +231,7 @@ fn renewal(stage: &mut Stage, times: &mut Times) {
 }
 
 fn case_at_both(stage: &Stage, case: &str) {
-    act("8. Both capitals hold the same case");
+    act("9. Both capitals hold the same case");
     let mut documents = Vec::new();
     for (id, ..) in CAST.parties {
         let cases = stage.json(id, &["cases"]);
@@ -226,7 +255,7 @@ fn case_at_both(stage: &Stage, case: &str) {
 }
 
 fn end(stage: &mut Stage, times: &mut Times) {
-    act("9. SIGTERM ends all three");
+    act("10. SIGTERM ends all three");
     let mut slowest = Duration::ZERO;
     for node in &mut stage.nodes {
         let (took, code) = node.terminate();
