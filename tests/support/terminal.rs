@@ -22,9 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// The end key of a running command: Ctrl-C.
 pub const INTERRUPT: &str = "\u{3}";
 
+/// Shown when the program has ended.
+const END: &str = "\u{1}the end\u{1}";
+
 /// A program that runs at a terminal of its own.
 pub struct Terminal {
     keys: File,
+    /// The program's end, held open.
+    screen: File,
     output: Receiver<Vec<u8>>,
     /// Everything that has shown so far.
     pub shown: String,
@@ -65,7 +70,6 @@ impl Terminal {
         let keys = File::from(keys);
         let mut from = keys.try_clone().expect("the terminal");
         let (tell, output) = channel();
-        // It ends when the last program at the terminal has: reading fails then.
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -74,7 +78,7 @@ impl Terminal {
                 }
             }
         });
-        Self { keys, output, shown: String::new(), read: 0, child }
+        Self { keys, screen, output, shown: String::new(), read: 0, child }
     }
 
     /// Returns when this has shown, after whatever was waited for before.
@@ -123,9 +127,13 @@ impl Terminal {
     /// Waits for the program to end; gives its exit code and everything that it showed.
     pub fn ended(mut self) -> (i32, String) {
         let code = self.child.wait().expect("wait").code().unwrap_or(-1);
-        while let Ok(bytes) = self.output.recv_timeout(PATIENCE) {
+        // Behind all that the program said. Were the terminal closed with it, the kernel could lose the last of that.
+        self.screen.write_all(END.as_bytes()).expect("the terminal");
+        while !self.shown.ends_with(END) {
+            let bytes = self.output.recv_timeout(PATIENCE).expect("the terminal");
             self.shown.push_str(&String::from_utf8_lossy(&bytes));
         }
+        self.shown.truncate(self.shown.len() - END.len());
         (code, std::mem::take(&mut self.shown))
     }
 }
